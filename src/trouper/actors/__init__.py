@@ -1,0 +1,1 @@
+"""Actors: the class, its handle, its life."""

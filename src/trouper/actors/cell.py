@@ -1,0 +1,672 @@
+"""The cold half of an actor: its life cycle. Everything here runs in the actor's lane, unless it says otherwise.
+
+```
+        begin            construct, on_start             halt, crash, its own end            all over
+  down -------> starting --------------------> running ----------------------------> stopping --------> down
+                    |                             |  halt with `drain`                  ^
+                    | failed, declined, halted    +-----------> draining ---------------+
+                    +--> down                                      queue empty, killed
+```
+
+`close` makes a cell that is down *closed*: what waits in its mailbox and what still comes are dead letters. The end of a
+generation has one order (`advance`): its children, what it is doing, its background tasks, `on_stop`, the report to the boss.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from functools import partial
+from threading import Thread, get_ident
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from trouper.actors.ask import Ask
+from trouper.actors.inbox import Inbox, SyncInbox
+from trouper.actors.ref import NOTHING, handling
+from trouper.actors.steps import (
+    step_closed,
+    step_coroutines,
+    step_draining,
+    step_held,
+    step_hook,
+    step_inbox,
+    step_offered,
+    step_plain,
+    step_start,
+    step_thread,
+)
+from trouper.errors import (
+    ActorRestarted,
+    ActorStopped,
+    Declined,
+    LeakedScope,
+    ReplyDropped,
+    ReplyTypeError,
+    Shutdown,
+    Stopping,
+    StrayCancellation,
+    show,
+)
+from trouper.lanes.lane import HELD, Activity
+from trouper.lanes.loop_lane import Cancelled
+from trouper.lanes.stacks import coroutine_stack, thread_stack
+from trouper.lanes.thread_lane import ThreadLane
+from trouper.reasons import KILLED, NORMAL, SHUTDOWN, Reason, crashed, start_failed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from contextvars import Context as Variables
+
+    from trouper.actors.ref import Ref
+    from trouper.actors.world import Boss, Spawner, World
+    from trouper.lanes.lane import Held, Timer
+    from trouper.lanes.slot import Slot
+
+log = logging.getLogger("trouper")
+
+DOWN, STARTING, RUNNING, DRAINING, STOPPING, CLOSED = "down", "starting", "running", "draining", "stopping", "closed"
+
+
+class Cell:
+    """One place of the tree, over all lives of the actor that stands there."""
+
+    __slots__ = (
+        "abandoned",
+        "activity",
+        "asked",
+        "boss",
+        "busy",
+        "child",
+        "deadline",
+        "generation",
+        "handler_step",
+        "hook",
+        "inbox",
+        "in_on_stop",
+        "instance",
+        "killed",
+        "me",
+        "message",
+        "name",
+        "offers",
+        "reason",
+        "ref",
+        "refuses",
+        "since",
+        "spawner",
+        "state",
+        "stop_due",
+        "stop_wanted",
+        "tasks",
+        "told",
+        "world",
+    )
+
+    def __init__(self, world: World, boss: Boss, name: str, child: Any) -> None:
+        ref = child.ref
+        self.world = world
+        self.boss = boss
+        self.name = name
+        self.child = child
+        self.ref: Ref[Any] = ref
+        self.generation = 0
+        self.since = 0.0  # for the boss, as are the next two
+        self.deadline: Timer | None = None
+        self.abandoned = False
+        self.state = DOWN
+        self.refuses = False
+        self.instance: Any = None
+        self.me: Any = None  # the Context of this generation, once somebody asked for it
+        self.activity: Activity | None = None
+        self.message: Any = None  # what the suspended handler handles
+        self.asked: Ask | None = None
+        self.hook: tuple[Callable[..., Any], Callable[[Any, BaseException | None], object]] | None = None
+        self.inbox: Inbox[Any] | SyncInbox[Any] | None = None
+        self.reason: Reason | None = None
+        self.tasks: set[Any] | None = None
+        self.offers: deque[tuple[object, Slot[None]]] | None = None
+        self.spawner: Spawner | None = None
+        self.killed = self.stop_wanted = self.stop_due = self.in_on_stop = self.busy = False
+        self.told: bool | None = False  # what it does was told to end; None: its tasks, too
+        ref.cell = self
+        ref.configure(child.choice.mailbox)
+        ref.open()
+
+    @property
+    def path(self) -> str:
+        parent = self.boss.path
+        return parent + self.name if parent == "/" else f"{parent}/{self.name}"
+
+    @property
+    def mind(self) -> Cell:
+        return self
+
+    @property
+    def threaded(self) -> bool:
+        return self.child.definition.flavour == "threading"  # type: ignore[no-any-return]
+
+    @property
+    def stopping(self) -> bool:
+        return self.state == STOPPING
+
+    def __repr__(self) -> str:
+        return f"<{self.path} generation {self.generation}, {self.state}>"
+
+    # -- from the boss, in the boss's thread -------------------------------------------------------------------------
+    def begin(self, generation: int) -> None:
+        """Start a life. The cell is down."""
+        self.stop_wanted = False
+        if self.threaded:
+            lane = self.ref.lane = ThreadLane(self.path)
+            lane.on_broken = self.lane_broke
+            self.prepare(generation)
+            lane.ready.append(self.ref)
+            lane.launch()
+        else:
+            lane = self.ref.lane = self.world.lane(self.child.definition.flavour)
+            lane.do(self.prepare_and_queue, generation)
+
+    def prepare_and_queue(self, generation: int) -> None:
+        self.prepare(generation)
+        self.ref.lane.enqueue(self.ref)
+
+    def prepare(self, generation: int) -> None:
+        ref = self.ref
+        self.generation, self.state, self.reason = generation, STARTING, None
+        self.killed = self.stop_due = self.in_on_stop = self.told = False
+        if self.refuses:
+            self.refuses = False
+            ref.open()
+        variables: Variables = self.world.context.copy()
+        variables.run(handling.set, self)
+        ref.run = variables.run
+        ref.queued = True
+        ref.step = step_start
+
+    def lane_broke(self, lane: object, error: BaseException) -> None:
+        self.world.fatal(self.path, error)
+
+    def ask_halt(self) -> None:
+        """Ask for a graceful stop."""
+        self.stop_wanted = True
+        lane = self.ref.lane
+        lane.post(self.halt, SHUTDOWN)
+        if self.threaded and self.child.definition.has_interrupt and not lane.waits_in_runtime:
+            Thread(target=self.interrupt, name=f"{self.path} interrupt", daemon=True).start()
+
+    def ask_kill(self, reason: Reason = KILLED) -> None:
+        """Ask for the end at once, with this reason."""
+        self.stop_wanted = True
+        self.ref.lane.post(self.kill, reason)
+
+    def close(self, cause: BaseException | None = None) -> None:
+        """Nobody plans to start it again: dead letters from now on. The cell is down."""
+        if self.threaded or self.generation == 0:
+            self.shut(cause)
+        else:
+            self.ref.lane.do(self.shut, cause)
+
+    def shut(self, cause: BaseException | None) -> None:
+        if self.state != DOWN:
+            return
+        self.state = CLOSED
+        self.refuses = True
+        self.ref.accepts = NOTHING
+        self.ref.step = step_closed
+        self.bury(cause)
+        self.ref.queued = False
+        self.bury(cause)
+
+    def interrupt(self) -> None:
+        """In a thread of its own: ask the user's code to let go of what blocks it."""
+        instance = self.instance
+        if instance is not None and self.busy:
+            try:
+                instance.interrupt()
+            except Exception:
+                log.exception("%s: interrupt failed", self.path)
+
+    # -- the start ---------------------------------------------------------------------------------------------------
+    def construct(self) -> Activity | Held | None:
+        """Make the instance, in its own context, and begin what comes first."""
+        child = self.child
+        definition = child.definition
+        if self.state != STARTING or self.stop_wanted:
+            self.finish(self.reason or SHUTDOWN)
+            return HELD
+        try:
+            instance = self.instance = definition.cls.__new__(definition.cls)
+            instance.__dict__["__trouper_cell__"] = self
+            instance.__init__(*child.args, **child.kwargs)
+        except BaseException as exc:  # noqa: BLE001 - judged below
+            self.fail_start(exc)
+            return HELD
+        if not definition.has_on_start:
+            self.come_up(None, None)
+            return HELD
+        self.hook = (instance.on_start, self.come_up)
+        return self.begin_hook()
+
+    def come_up(self, _: object, error: BaseException | None) -> None:
+        """`on_start` is over."""
+        if error is not None:
+            self.fail_start(error)
+            return
+        definition, ref = self.child.definition, self.ref
+        self.state = RUNNING
+        self.stop_due = definition.has_on_stop
+        self.boss.lane.post(self.boss.on_started, self.name, self.generation)
+        if definition.style == "receive":
+            ref.receive = self.instance.receive
+            self.handler_step = step_coroutines if definition.is_async else step_thread if self.threaded else step_plain
+            self.ready_again()
+        else:
+            self.handler_step = step_inbox
+            if definition.style == "run":
+                self.inbox = SyncInbox(self) if self.threaded else Inbox(self)
+                self.perform(partial(self.instance.run, self.inbox), self.run_ended)
+            else:
+                self.perform(self.instance.run, self.run_ended)
+
+    def fail_start(self, error: BaseException) -> None:
+        boss, why = self.boss, self.judge(error)
+        self.down()
+        if isinstance(error, Declined):
+            boss.lane.post(boss.on_declined, self.name, self.generation, error.why)
+        elif self.reason is not None:  # halted, killed or timed out meanwhile
+            boss.lane.post(boss.on_ended, self.name, self.generation, self.reason)
+        else:
+            reason = start_failed(why.cause) if why.kind == "crashed" and why.cause is not None else why
+            boss.lane.post(boss.on_start_failed, self.name, self.generation, reason)
+
+    # -- handlers ----------------------------------------------------------------------------------------------------
+    def captured(self, coro: Coroutine[Any, Any, Any], trap: Any, message: object) -> Activity:
+        """A handler suspended over this message."""
+        self.message = message
+        return self.suspend(coro, trap, self.handled)
+
+    def suspend(self, coro: Coroutine[Any, Any, Any], trap: Any, then: Callable[[Any, BaseException | None], None]) -> Activity:
+        activity = self.activity = Activity(self.ref, coro, then)
+        activity.trap = trap
+        self.ref.step = step_held
+        if self.killed:
+            activity.cancel()
+        return activity
+
+    def handled(self, value: Any, error: BaseException | None) -> None:
+        """The suspended handler is over."""
+        self.activity, message, self.message = None, self.message, None
+        if error is not None:
+            self.failed(error, message)
+        elif isinstance(message, Ask):
+            self.answered(message, value)
+        self.ready_again() if self.state in (RUNNING, DRAINING) else self.advance()
+
+    def ready_again(self) -> None:
+        """Let the lane step it: there may be messages."""
+        ref = self.ref
+        if self.state == DRAINING:
+            ref.step = step_draining
+            ref.lane.enqueue(ref)
+            return
+        if ref.receive is None and self.inbox is None:
+            return  # it stopped itself: the order is on its way
+        ref.step = step_offered if self.offers else self.handler_step
+        ref.lane.release(ref)
+
+    def answered(self, ask: Ask, value: object) -> Held | None:
+        """The handler of a request returned."""
+        self.asked = None
+        if ask.claimed:
+            if value is None:
+                return None
+            misfit: ReplyTypeError | None = ReplyTypeError(
+                ask.request, f"given the reply {show(value)} by return, and `reply_to` was called; allowed: one of them"
+            )
+        else:
+            misfit = ask.misfit(value)
+            if misfit is None:
+                ask.put(value)
+                return None
+        assert misfit is not None
+        ask.fail(misfit)
+        return self.failed(misfit, ask)
+
+    def failed(self, error: BaseException, message: object) -> Held:
+        """The handler of this message raised (or was cancelled): the message is dead, the actor crashes."""
+        self.asked = None
+        reason = self.judge(error)
+        if isinstance(message, Ask) and not message.done and not message.claimed:
+            gone = ActorStopped if self.child.choice.restart == "temporary" else ActorRestarted
+            refusal = gone(message.request)
+            refusal.__cause__ = reason.cause
+            message.fail(refusal)
+        self.world.dead(self.ref, message, f"its handler failed ({reason})", reason.cause)
+        self.wind_down(reason)
+        return HELD
+
+    def leaked(self, error: LeakedScope) -> None:
+        """A step left its task unclean."""
+        if self.state in (RUNNING, DRAINING):
+            self.wind_down(crashed(error))
+        elif self.state == STARTING:
+            self.fail_start(error)
+        else:
+            log.error("%s: %s", self.path, error)
+
+    def judge(self, error: BaseException) -> Reason:
+        """What an exception that ended the user's code means; those that no supervisor may heal go to the root."""
+        if isinstance(error, Shutdown):
+            return Reason("shutdown", None, error.why)
+        if isinstance(error, Stopping):
+            return SHUTDOWN
+        if isinstance(error, Cancelled):
+            return KILLED if self.killed else SHUTDOWN
+        if isinstance(error, trio.Cancelled | asyncio.CancelledError):
+            stray = StrayCancellation(self.path)
+            stray.__cause__ = error
+            return crashed(stray)
+        if beyond_healing(error):
+            self.world.fatal(self.path, error)
+        return crashed(error)
+
+    # -- hooks and run -----------------------------------------------------------------------------------------------
+    def perform(self, hook: Callable[..., Any], then: Callable[[Any, BaseException | None], object]) -> None:
+        """Have this hook run as the actor's next step."""
+        self.hook = (hook, then)
+        self.ref.step = step_hook
+        self.ref.lane.enqueue(self.ref)
+
+    def begin_hook(self) -> Activity | Held | None:
+        due, self.hook = self.hook, None
+        self.ref.step = step_held
+        if due is None:
+            return HELD
+        hook, then = due
+        self.busy = True
+        try:
+            result = hook()
+            if self.threaded:
+                self.busy = False
+                then(result, None)
+                return HELD
+            trap = result.send(None)
+        except StopIteration as done:
+            self.busy = False
+            then(done.value, None)
+        except BaseException as exc:  # noqa: BLE001 - judged by who comes then
+            self.busy = False
+            then(None, exc)
+        else:
+            self.busy = False
+            return self.suspend(result, trap, partial(self.hook_ended, then))
+        return HELD
+
+    def hook_ended(self, then: Callable[[Any, BaseException | None], object], value: Any, error: BaseException | None) -> None:
+        self.activity = None
+        then(value, error)
+
+    def run_ended(self, value: object, error: BaseException | None) -> None:
+        """`run` returned or raised."""
+        self.drop_asked()
+        if self.state == STOPPING:
+            if error is not None and not isinstance(error, Stopping | Cancelled):
+                self.reason = self.judge(error)
+            self.advance()
+        else:
+            self.wind_down(self.judge(error) if error is not None else self.reason or NORMAL)
+
+    def drop_asked(self) -> None:
+        """A `run` went on without having claimed the request that it took."""
+        ask, self.asked = self.asked, None
+        if ask is not None and not ask.claimed:
+            ask.fail(ReplyDropped(ask.request, "its actor took it and went on without `reply_to`"))
+
+    def wake_inbox(self) -> None:
+        if self.inbox is not None:
+            self.inbox.wake()
+
+    def task_ended(self, task: object, error: BaseException | None) -> None:
+        """A background task is over."""
+        if self.tasks is not None:
+            self.tasks.discard(task)
+        if self.state == STOPPING:
+            if error is not None and not isinstance(error, asyncio.CancelledError):
+                self.reason = self.judge(error)
+            self.advance()
+        elif error is not None:
+            self.wind_down(self.judge(error))
+
+    # -- the end -----------------------------------------------------------------------------------------------------
+    def halt(self, reason: Reason) -> None:
+        """An order: end in good order."""
+        self.stop_wanted = True
+        if self.state == STARTING:
+            self.reason = self.reason or reason
+            if self.activity is not None:
+                self.activity.cancel()
+        elif self.state == RUNNING:
+            if self.child.choice.drain and self.child.definition.style != "service":
+                self.drain(reason)
+            else:
+                self.wind_down(reason)
+
+    def drain(self, reason: Reason) -> None:
+        """Refuse new messages and handle what is queued."""
+        self.state, self.reason, self.refuses = DRAINING, reason, True
+        self.ref.accepts = NOTHING
+        if self.child.definition.style == "run":
+            self.wake_inbox()
+        elif self.activity is None:
+            self.ref.step = step_draining
+            if not self.ref.queued:
+                self.ref.queued = True
+                self.ref.lane.enqueue(self.ref)
+
+    def drained(self) -> None:
+        self.wind_down(self.reason or SHUTDOWN)
+
+    def quit(self) -> None:
+        """It stopped itself."""
+        if self.state == RUNNING:
+            self.wind_down(NORMAL)
+
+    def kill(self, reason: Reason) -> None:
+        """An order: end now."""
+        self.killed = True
+        if self.state == STARTING:
+            self.halt(reason)
+        elif self.state in (RUNNING, DRAINING):
+            self.wind_down(reason)
+        elif self.state == STOPPING:
+            if self.reason is not None and not self.reason.abnormal:
+                self.reason = reason
+            self.advance()
+
+    def crash(self, error: BaseException) -> None:
+        """An order: it failed by what somebody else did, such as a child of it."""
+        if self.state in (RUNNING, DRAINING):
+            self.wind_down(self.judge(error))
+
+    def wind_down(self, reason: Reason) -> None:
+        """The generation ends, for this reason. Never called with the user's code on the stack."""
+        self.state, self.reason = STOPPING, reason
+        self.ref.step = step_held
+        self.ref.queued = True
+        self.advance()
+        if self.state == STOPPING and not self.stop_wanted:
+            self.boss.lane.post(self.boss.on_ending, self.name, self.generation)
+
+    def advance(self) -> None:
+        """Go on with the end of the generation, in its order; called again when what it waits for is over."""
+        if self.state != STOPPING:
+            return
+        if self.spawner is not None:
+            self.spawner.kill() if self.killed else self.spawner.halt()
+        elif self.activity is not None or self.busy:
+            self.end_activity()
+        elif self.tasks:
+            self.end_tasks()
+        elif self.stop_due:
+            self.stop_due, self.in_on_stop = False, True
+            self.perform(partial(self.instance.on_stop, self.reason), self.on_stop_ended)
+        elif self.hook is None:
+            self.finish(self.reason or SHUTDOWN)
+
+    def end_activity(self) -> None:
+        """What the actor does comes to its end by itself if it handles a message; else it is told, once."""
+        if self.killed:
+            if self.activity is not None:
+                self.activity.cancel()
+        elif not self.told and not self.in_on_stop and self.child.definition.style != "receive":
+            self.told = True
+            seen = self.inbox is not None and self.inbox.end()
+            if not seen and self.activity is not None:
+                self.activity.cancel()
+
+    def end_tasks(self) -> None:
+        """Background tasks are cancelled, once, and again when killed."""
+        if self.told is not None or self.killed:
+            self.told = None
+            for task in list(self.tasks or ()):
+                task.cancel()
+
+    def spawner_ended(self, spawner: Spawner) -> None:
+        """All its children are stopped."""
+        if self.spawner is spawner:
+            self.spawner = None
+        self.advance()
+
+    def on_stop_ended(self, _: object, error: BaseException | None) -> None:
+        if error is not None and not isinstance(error, Cancelled):
+            self.reason = self.judge(error)
+        self.advance()
+
+    def finish(self, reason: Reason) -> None:
+        boss = self.boss
+        self.down()
+        boss.lane.post(boss.on_ended, self.name, self.generation, reason)
+
+    def down(self) -> None:
+        """The generation is over: let go of all that belonged to it."""
+        self.state = DOWN
+        ref = self.ref
+        ref.step = step_held
+        ref.queued = True
+        ref.receive = None
+        self.instance = self.me = self.inbox = self.hook = self.tasks = None
+        if self.threaded:
+            ref.lane.close()
+
+    # -- the mailbox -------------------------------------------------------------------------------------------------
+    def bury(self, cause: BaseException | None = None) -> None:
+        """Turn what waits into dead letters, if nobody will handle it; in any thread."""
+        if self.state != CLOSED:
+            return
+        self.let_in_all()
+        box = self.ref.box
+        while box:
+            try:
+                item = box.popleft()
+            except IndexError:
+                return
+            self.refuse(item, cause)
+
+    def refuse(self, item: object, cause: BaseException | None = None) -> None:
+        """The actor is stopped (or drains): this message is dead, and whoever asked is told at once."""
+        if isinstance(item, Ask):
+            stopped = ActorStopped(item.request)
+            stopped.__cause__ = cause
+            item.fail(stopped)
+        self.world.dead(self.ref, item, "the actor is stopped")
+
+    def line_up(self, item: object, slot: Slot[None]) -> None:
+        """Any thread: this message waits for room."""
+        if self.offers is None:
+            self.offers = deque()
+        self.offers.append((item, slot))
+        ref = self.ref
+        if ref.queued and self.state in (DOWN, STARTING):
+            return  # served when it comes up
+        if self.state == CLOSED:
+            self.bury()
+        else:
+            ref.lane.post(self.expect_offers)
+
+    def expect_offers(self) -> None:
+        self.serve_offers()
+        if self.offers and self.ref.step is self.handler_step and self.ref.step is not step_inbox:
+            self.ref.step = step_offered
+
+    def serve_offers(self) -> None:
+        """Let waiting senders in while there is room."""
+        ref, offers = self.ref, self.offers
+        if offers is None:
+            return
+        box = ref.box
+        while offers and len(box) < ref.capacity:
+            item, slot = offers.popleft()
+            if slot.claim():
+                box.append(item)
+                slot.settle(None, None)
+        if not offers and ref.step is step_offered:
+            ref.step = self.handler_step
+        if box and not ref.queued:
+            ref.queued = True
+            ref.lane.enqueue(ref)
+
+    def let_in_all(self) -> None:
+        offers = self.offers
+        while offers:
+            item, slot = offers.popleft()
+            if slot.claim():
+                self.ref.make_box().append(item)
+                slot.settle(None, None)
+
+    def answer_in_place(self, ask: Ask) -> None:
+        """Step an idle plain-function handler here and now, for an asker in the same lane."""
+        ref = self.ref
+        ref.queued = True
+        ref.run(self.answer_one, ask)
+        if self.state == RUNNING and ref.receive is not None:
+            ref.lane.release(ref)
+
+    def answer_one(self, ask: Ask) -> None:
+        self.asked = ask
+        try:
+            value = self.ref.receive(ask.request)
+        except BaseException as exc:  # noqa: BLE001 - judged here
+            self.failed(exc, ask)
+        else:
+            self.answered(ask, value)
+
+    # -- threads -----------------------------------------------------------------------------------------------------
+    def stack(self) -> str:
+        """Where its code is: the suspended coroutine, or else the thread it runs in."""
+        activity = self.activity
+        return coroutine_stack(activity.coro) if activity is not None else thread_stack(self.ref.lane.ident)
+
+    def owns_this_thread(self) -> bool:
+        return self.threaded and get_ident() == self.ref.lane.ident
+
+    def wait_for(self, slot: Slot[Any], timeout: float | None) -> bool:
+        """Block the actor's own thread until the slot is settled; a stop ends that."""
+        lane = self.ref.lane
+        slot.wake_by(partial(lane.bell.put, None))
+        if not lane.wait(lambda: slot.done or self.stop_wanted, timeout):
+            return False
+        if not slot.done:
+            slot.claim()
+            raise Stopping
+        return True
+
+
+def beyond_healing(error: BaseException) -> bool:
+    """Whether it is, or has inside, what goes to the root: KeyboardInterrupt, SystemExit, MemoryError and their like."""
+    if isinstance(error, BaseExceptionGroup):
+        return any(beyond_healing(inner) for inner in error.exceptions)
+    return isinstance(error, MemoryError) or not isinstance(error, Exception)
+

@@ -1,0 +1,223 @@
+"""What an actor can ask of the runtime: `current(self)`."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, final, overload
+
+from trouper.actors.ask import ReplyTo
+from trouper.actors.ref import handling
+from trouper.errors import AlreadyReplied, NotRunning, Stopping, UsageError, WouldBlockLane, show, type_name
+from trouper.lanes.slot import in_event_loop
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from trouper.actors.cell import Cell
+    from trouper.actors.protocols import Receives, Runs, RunsSync, Serves
+    from trouper.actors.ref import Ref
+    from trouper.daemon import Daemon
+    from trouper.messages import Request
+    from trouper.supervision.spec import Child
+
+M = TypeVar("M")
+N = TypeVar("N")
+R = TypeVar("R")
+
+
+@final
+class Context(Generic[M]):
+    """One generation of an actor, as its own code sees the runtime. It ends with the generation."""
+
+    __slots__ = ("_cell", "_generation")
+
+    def __init__(self, cell: Cell) -> None:
+        self._cell = cell
+        self._generation = cell.generation
+
+    def _alive(self) -> Cell:
+        cell = self._cell
+        if cell.generation != self._generation or cell.state in ("down", "closed"):
+            raise NotRunning(f"{cell.path}: generation {self._generation} is over; its context is of no use any more")
+        return cell
+
+    # -- who am I ----------------------------------------------------------------------------------------------------
+    @property
+    def self_ref(self) -> Ref[M]:
+        """The actor's own address."""
+        return self._cell.ref
+
+    @property
+    def path(self) -> str:
+        """Where the actor stands in the tree, such as `/readers/load`."""
+        return self._cell.path
+
+    @property
+    def generation(self) -> int:
+        """Which life of the actor this is; it grows with each start."""
+        return self._generation
+
+    @property
+    def daemon(self) -> Daemon:
+        """The daemon that runs the tree."""
+        daemon = self._cell.world.daemon
+        assert daemon is not None, "a world with actors has its daemon"
+        return daemon
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the actor was asked to stop, or is ending."""
+        cell = self._cell
+        return cell.stop_wanted or cell.stopping or cell.generation != self._generation
+
+    # -- answers -----------------------------------------------------------------------------------------------------
+    def reply_to(self, message: Request[R]) -> ReplyTo[R]:
+        """Claim the right to answer a request later, or from elsewhere.
+
+        Args:
+            message: the request that is being handled now. One that was merely sent gets a `ReplyTo` whose answer is dropped.
+
+        Raises:
+            AlreadyReplied: it was claimed before.
+        """
+        ask = self._alive().asked
+        if ask is None or ask.request is not message:
+            return ReplyTo(None)
+        if ask.claimed:
+            raise AlreadyReplied(f"{show(message)} was claimed before; keep the ReplyTo of the first call")
+        ask.claimed = True
+        return ReplyTo(ask)
+
+    # -- children, tasks and the end ---------------------------------------------------------------------------------
+    def spawn(self, child: Child[N]) -> Ref[N]:
+        """Start a child of this actor, supervised on its behalf: restarted if it fails, stopped before the actor ends.
+
+        The child is `transient` unless its options say otherwise. If it fails more often than its own budget allows, the actor
+        crashes with `RestartLimitExceeded`.
+
+        Args:
+            child: made by `child(...)`; it can be spawned once.
+
+        Returns:
+            Its address, usable at once.
+
+        Raises:
+            DuplicateChild: it stands somewhere already.
+            SpecError: its name is taken.
+            NotRunning: this generation is over.
+        """
+        cell = self._alive()
+        if cell.stopping:
+            raise NotRunning(f"{cell.path} is stopping and spawns no more")
+        if cell.spawner is None:
+            cell.spawner = cell.world.spawner(cell)
+        return cell.spawner.spawn(child)
+
+    def stop(self, ref: Ref[Any] | None = None) -> None:
+        """Stop a child that this actor spawned, or, without an argument, the actor itself once its handler is done.
+
+        An actor that stops itself ends `normal`, and a permanent one is restarted.
+
+        Args:
+            ref: the child.
+
+        Raises:
+            UsageError: it is no child of this actor.
+        """
+        cell = self._alive()
+        if ref is not None and ref is not cell.ref:
+            if cell.spawner is None or not cell.spawner.stop_child(ref):
+                raise UsageError(f"{cell.path}: given {ref!r} to stop, allowed: a child that it spawned, or nothing for itself")
+        elif cell.state == "running":
+            cell.ref.receive = None
+            cell.ref.lane.post(cell.quit)
+
+    def start_soon(self, fn: Callable[..., Awaitable[object]], *args: Any) -> None:
+        """Run `fn(*args)` in the background, in an async flavour. If it fails, the actor crashes; it is cancelled before `on_stop`.
+
+        Args:
+            fn: an async function.
+            args: its positional arguments.
+
+        Raises:
+            UsageError: in a threading actor; or called from another thread.
+            NotRunning: this generation is over, or ending.
+        """
+        cell = self._alive()
+        lane = cell.ref.lane
+        if cell.threaded or not lane.is_here():
+            raise UsageError(f"{cell.path}: start_soon is for actors of an async flavour, in their own lane; a thread has no loop for it")
+        if cell.stopping:
+            raise NotRunning(f"{cell.path} is stopping and starts no more tasks")
+        if cell.tasks is None:
+            cell.tasks = set()
+        cell.tasks.add(lane.start_task(partial(in_background, fn), args, cell.task_ended))
+
+    # -- time --------------------------------------------------------------------------------------------------------
+    async def sleep(self, seconds: float) -> None:
+        """Sleep in an async flavour.
+
+        Args:
+            seconds: how long.
+        """
+        if seconds > 0:
+            await self._cell.ref.lane.sleep(seconds)
+        else:
+            await self._cell.ref.lane.breathe()
+
+    def sleep_sync(self, seconds: float) -> None:
+        """Sleep in a threading actor; a stop ends the sleep.
+
+        Args:
+            seconds: how long.
+
+        Raises:
+            Stopping: the actor was asked to stop.
+            WouldBlockLane: this is the thread of an event loop.
+        """
+        cell = self._cell
+        if in_event_loop():
+            raise WouldBlockLane(f"{cell.path}: sleep_sync on the thread of an event loop, which it would stop; use `await ...sleep(...)`")
+        if not cell.owns_this_thread():
+            raise UsageError(f"{cell.path}: sleep_sync in a thread that is not the actor's; use time.sleep")
+        if cell.ref.lane.wait(lambda: cell.stop_wanted, seconds):
+            raise Stopping
+
+    def __repr__(self) -> str:
+        return f"<Context of {self._cell.path}, generation {self._generation}>"
+
+
+async def in_background(fn: Callable[..., Awaitable[object]], *args: Any) -> None:
+    """A background task may ask its own actor: no handler waits for it."""
+    handling.set(None)
+    await fn(*args)
+
+
+@overload
+def current(me: Receives[M]) -> Context[M]: ...
+@overload
+def current(me: Runs[M]) -> Context[M]: ...
+@overload
+def current(me: RunsSync[M]) -> Context[M]: ...
+@overload
+def current(me: Serves) -> Context[Any]: ...
+def current(me: Any) -> Context[Any]:
+    """The runtime as this actor sees it.
+
+    Args:
+        me: `self`, in a method of the actor.
+
+    Raises:
+        NotRunning: no daemon runs this instance, or its generation is over.
+
+    Example:
+        `current(self).spawn(child(Worker))`
+    """
+    cell = me.__dict__.get("__trouper_cell__") if hasattr(me, "__dict__") else None
+    if cell is None:
+        raise NotRunning(f"{type_name(type(me))}: this instance was not made by a daemon; put child({type(me).__name__}) into a tree")
+    if cell.instance is not me:
+        raise NotRunning(f"{cell.path}: this generation of it is over")
+    if cell.me is None:
+        cell.me = Context(cell)
+    return cell.me  # type: ignore[no-any-return]

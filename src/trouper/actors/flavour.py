@@ -1,0 +1,30 @@
+"""Flavours: how code runs, named by the module object or by its name."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Final, Literal, get_args
+
+from trouper.errors import SpecError
+
+FlavourName = Literal["trio", "asyncio", "threading"]
+Flavour = ModuleType | FlavourName
+"""What a user writes: `flavour=trio` or `flavour="trio"`."""
+
+_NAMES: Final[dict[str, FlavourName]] = {name: name for name in get_args(FlavourName)}
+
+
+def flavour_name(flavour: object, where: str) -> FlavourName:
+    """Return the name of a flavour.
+
+    Args:
+        flavour: one of the modules trio, asyncio and threading, or its name.
+        where: the place of the call, for the error.
+
+    Raises:
+        SpecError: it is none of them.
+    """
+    name = flavour.__name__ if isinstance(flavour, ModuleType) else flavour
+    if isinstance(name, str) and name in _NAMES:
+        return _NAMES[name]
+    raise SpecError(where, "flavour", flavour, "the module trio, asyncio or threading, or its name as a string")

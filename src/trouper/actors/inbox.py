@@ -1,0 +1,204 @@
+"""The inbox of an actor that loops itself, with `run(self, inbox)`.
+
+`async for message in inbox` (`for` in threading) takes messages until the actor is asked to stop; `get` takes one. A request
+must be claimed with `current(self).reply_to(request)` before the next message is taken.
+"""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, final
+
+from trouper.actors.ask import Ask
+from trouper.errors import Stopping
+from trouper.lanes.slot import Slot
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from trouper.actors.cell import Cell
+
+M_co = TypeVar("M_co", covariant=True)
+
+
+class BaseInbox(Generic[M_co]):
+    """What the inboxes of the flavours share: taking what is there."""
+
+    def __init__(self, cell: Cell) -> None:
+        self._cell = cell
+        self._ended = False
+
+    def _over(self) -> bool:
+        """Whether there is nothing more to come: a stop was asked for, and, when draining, the queue is empty."""
+        cell = self._cell
+        if not (self._ended or cell.stop_wanted):
+            return False
+        return self._ended or not (cell.child.choice.drain and cell.ref.box)
+
+    def _take(self) -> Any:
+        """The next message; None wrapped in nothing is no message: `IndexError` says that there is none."""
+        cell = self._cell
+        cell.drop_asked()
+        if not cell.ref.box:
+            raise IndexError
+        item = cell.ref.box.popleft()
+        if cell.offers:
+            cell.serve_offers()
+        if type(item) is Ask:
+            cell.asked = item
+            return item.request
+        return item
+
+    def __len__(self) -> int:
+        """How many messages wait."""
+        box = self._cell.ref.box
+        return len(box) if box else 0
+
+
+@final
+class Inbox(BaseInbox[M_co]):
+    """The inbox of an actor in an async flavour."""
+
+    def __init__(self, cell: Cell) -> None:
+        super().__init__(cell)
+        self._waiter: Slot[None] | None = None
+
+    def __aiter__(self) -> AsyncIterator[M_co]:
+        """Iterate over the messages, until the actor is asked to stop."""
+        return self
+
+    async def __anext__(self) -> M_co:
+        try:
+            return await self.get()
+        except Stopping:
+            raise StopAsyncIteration from None
+
+    async def get(self) -> M_co:
+        """Wait for the next message.
+
+        Raises:
+            Stopping: the actor was asked to stop. Let it pass, or clean up and return.
+        """
+        lane = self._cell.ref.lane
+        if lane.spent():
+            await lane.breathe()
+        while True:
+            if self._over():
+                raise Stopping
+            try:
+                return self._take()  # type: ignore[no-any-return]
+            except IndexError:
+                await self._wait(None)
+
+    async def ticks(self, every: float) -> AsyncIterator[None]:
+        """Yield now and then every `every` seconds, until the actor is asked to stop.
+
+        There is no drift; what a stall made late comes once, not in a burst. Messages wait meanwhile.
+
+        Args:
+            every: seconds, more than 0.
+        """
+        lane = self._cell.ref.lane
+        due = lane.now()
+        while not self._over():
+            yield None
+            due = next_due(due, every, lane.now())
+            while not self._over() and (left := due - lane.now()) > 0:
+                await self._wait(left, messages=False)
+
+    async def _wait(self, timeout: float | None, *, messages: bool = True) -> None:
+        """Wait for a message or the end; the mark is cleared before the last look, as everywhere."""
+        ref = self._cell.ref
+        self._waiter = waiter = Slot()
+        if messages:
+            ref.step = self._cell.handler_step
+            ref.queued = False
+            if ref.box:
+                ref.queued = True
+                self._waiter = None
+                return
+        try:
+            await waiter.wait(timeout)
+        finally:
+            self._waiter = None
+            ref.queued = True
+
+    def wake(self) -> None:
+        """The lane: there is a message."""
+        if self._waiter is not None:
+            self._waiter.put(None)
+
+    def end(self) -> bool:
+        """The lane: no more messages. Whether somebody waits for one and will see that."""
+        self._ended = True
+        waits = self._waiter is not None
+        self.wake()
+        return waits
+
+
+@final
+class SyncInbox(BaseInbox[M_co]):
+    """The inbox of a threading actor."""
+
+    def __iter__(self) -> Iterator[M_co]:
+        """Iterate over the messages, until the actor is asked to stop."""
+        return self
+
+    def __next__(self) -> M_co:
+        try:
+            return self.get()
+        except Stopping:
+            raise StopIteration from None
+
+    def get(self, *, timeout: float | None = None) -> M_co:
+        """Block until the next message is there.
+
+        Args:
+            timeout: seconds; None waits for ever.
+
+        Raises:
+            Stopping: the actor was asked to stop. Let it pass, or clean up and return.
+            TimeoutError: no message in time.
+        """
+        deadline = None if timeout is None else monotonic() + timeout
+        while True:
+            if self._over():
+                raise Stopping
+            try:
+                return self._take()  # type: ignore[no-any-return]
+            except IndexError:
+                if not self._wait(None if deadline is None else deadline - monotonic()):
+                    raise TimeoutError(f"no message in {timeout:g} s") from None
+
+    def ticks(self, every: float) -> Iterator[None]:
+        """Yield now and then every `every` seconds, until the actor is asked to stop; as `Inbox.ticks`."""
+        cell = self._cell
+        due = monotonic()
+        while not self._over():
+            yield None
+            due = next_due(due, every, monotonic())
+            cell.ref.lane.wait(self._over, due - monotonic())
+
+    def _wait(self, timeout: float | None) -> bool:
+        ref, lane = self._cell.ref, self._cell.ref.lane
+        ref.queued = False
+        try:
+            return lane.wait(lambda: ref.box or self._over(), timeout)  # type: ignore[no-any-return]
+        finally:
+            ref.queued = True
+            lane.ready.clear()  # it is here already
+
+    def wake(self) -> None:
+        """The bell has rung."""
+
+    def end(self) -> bool:
+        self._ended = True
+        return True
+
+
+def next_due(due: float, every: float, now: float) -> float:
+    """The next tick after `now` on the grid of `due`: missed ones are left out."""
+    if every <= 0:
+        raise ValueError(f"ticks: given every={every!r}, allowed: seconds, more than 0")
+    due += every
+    return due if due >= now else due + (now - due) // every * every + every

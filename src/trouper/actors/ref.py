@@ -1,0 +1,326 @@
+"""Refs: the handle for sending, and the hot half of the cell behind it.
+
+A ref is made together with its child, long before anything runs, and stays the same object over all lives of the actor. Until
+a daemon binds it, and whenever the actor is down, it is marked as queued, so that messages wait in its box and nobody is woken.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from contextvars import ContextVar
+from threading import Lock, get_ident
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, final
+
+from trouper.actors.ask import Ask
+from trouper.actors.steps import step_held, step_plain
+from trouper.errors import ActorStopped, AskTimeout, MailboxFull, MessageTypeError, SelfAsk, WouldBlockLane, type_name
+from trouper.lanes.slot import Slot, in_event_loop
+from trouper.messages import Request
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from typing import NoReturn
+
+    from trouper.actors.definition import Definition
+    from trouper.mailbox.mailbox import Mailbox
+    from trouper.messages import Asked
+
+M_contra = TypeVar("M_contra", contravariant=True)
+R = TypeVar("R")
+
+handling: ContextVar[Any] = ContextVar("trouper.handling")
+"""The cell whose handler runs in this context."""
+
+
+class NoBox:
+    """The box of an actor that never had a message: full, so that the first `send` takes the slow way and makes a real one."""
+
+    def __len__(self) -> int:
+        return sys.maxsize
+
+    def __bool__(self) -> bool:
+        return False
+
+
+NO_BOX: Any = NoBox()
+NOTHING: frozenset[type] = frozenset()
+boxes = Lock()
+
+
+@final
+class Ref(Generic[M_contra]):
+    """The address of one actor: small, hashable, usable from every thread, valid across restarts.
+
+    `child(...).ref` is one, and so is what `spawn` returns.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "accepts",
+        "box",
+        "capacity",
+        "cell",
+        "definition",
+        "lane",
+        "mailbox",
+        "queued",
+        "receive",
+        "run",
+        "step",
+    )
+
+    def __init__(self, definition: Definition, mailbox: Mailbox) -> None:
+        self.box: Any = NO_BOX
+        self.queued = True
+        self.step: Any = step_held
+        self.definition = definition
+        self.cell: Any = None
+        self.configure(mailbox)
+        self.open()
+
+    # -- sending -----------------------------------------------------------------------------------------------------
+    def send(self, message: M_contra) -> None:
+        """Put a message into the mailbox. Never blocks, never awaits; from any lane and any thread.
+
+        Messages of one sender arrive in order, each at most once. One for a stopped actor becomes a dead letter; one that does
+        not fit into a full mailbox is treated as its `overflow` says.
+
+        Args:
+            message: an instance of the types that the actor receives.
+
+        Raises:
+            MessageTypeError: it is not.
+            MailboxFull: the mailbox is full and its overflow policy is `reject`.
+        """
+        if type(message) not in self.accepts and not self.admits(message, message):
+            return
+        box = self.box
+        if len(box) >= self.capacity:
+            if not self.make_room(message):
+                return
+            box = self.box
+        box.append(message)
+        if not self.queued:
+            lane = self.lane
+            if get_ident() == lane.ident:
+                self.queued = True
+                lane.ready.append(self)
+                if lane.parked:
+                    lane.wake()
+            else:
+                lane.foreign(self)
+
+    async def ask(self, message: Asked[M_contra, R], *, timeout: float | None = 5.0) -> R:
+        """Send a request and await its reply, in trio or asyncio.
+
+        Args:
+            message: a request that the actor receives.
+            timeout: seconds; None waits for ever.
+
+        Returns:
+            The reply.
+
+        Raises:
+            AskTimeout: no reply in time.
+            ActorRestarted: the actor crashed over the request.
+            ActorStopped: the actor is stopped.
+            ReplyTypeError: the reply has the wrong type.
+            ReplyDropped: the actor let go of the request.
+            SelfAsk: a handler asked its own actor.
+            MessageTypeError: not a request, or not one that the actor receives.
+            MailboxFull: there is no room for it.
+        """
+        ask = self.envelope(message)
+        lane_is_here = not self.queued and self.step is step_plain and get_ident() == self.lane.ident
+        if lane_is_here and self.lane.spent():
+            await self.lane.breathe()
+            lane_is_here = not self.queued and self.step is step_plain
+        if lane_is_here and not self.box:
+            self.cell.answer_in_place(ask)
+        else:
+            self.put(ask)
+        if not ask.done and not await ask.wait(timeout):
+            self.gave_up(ask, timeout)
+        return ask.take()  # type: ignore[no-any-return]
+
+    def ask_sync(self, message: Asked[M_contra, R], *, timeout: float | None = 5.0) -> R:
+        """Send a request and block the thread until its reply is there: the twin of `ask` for threads.
+
+        Args:
+            message: a request that the actor receives.
+            timeout: seconds; None waits for ever.
+
+        Returns:
+            The reply.
+
+        Raises:
+            WouldBlockLane: this is the thread of an event loop.
+            Stopping: in a threading actor that was asked to stop.
+            AskTimeout, ActorRestarted, ActorStopped, ReplyTypeError, ReplyDropped, SelfAsk, MessageTypeError, MailboxFull: as `ask`.
+        """
+        if in_event_loop():
+            raise WouldBlockLane(f"ask_sync of {self!r} on the thread of an event loop, which it would stop; use `await ref.ask(...)`")
+        ask = self.envelope(message)
+        self.put(ask)
+        if not wait_in_thread(ask, timeout):
+            self.gave_up(ask, timeout)
+        return ask.take()  # type: ignore[no-any-return]
+
+    async def offer(self, message: M_contra) -> None:
+        """Send, and wait for room if the mailbox is full: backpressure under every overflow policy.
+
+        Args:
+            message: an instance of the types that the actor receives.
+
+        Raises:
+            MessageTypeError: it is not.
+        """
+        slot = self.queue_up(message)
+        if slot is not None:
+            try:
+                await slot.wait()
+            finally:
+                slot.claim()  # cancelled: withdraw it
+
+    def offer_sync(self, message: M_contra, *, timeout: float | None = None) -> None:
+        """Send, and block the thread while the mailbox is full: the twin of `offer` for threads.
+
+        Args:
+            message: an instance of the types that the actor receives.
+            timeout: seconds; None waits for ever.
+
+        Raises:
+            WouldBlockLane: this is the thread of an event loop.
+            MailboxFull: no room in time.
+            Stopping: in a threading actor that was asked to stop.
+            MessageTypeError: not a message that the actor receives.
+        """
+        if in_event_loop():
+            raise WouldBlockLane(f"offer_sync to {self!r} on the thread of an event loop, which it would stop; use `await ref.offer(...)`")
+        slot = self.queue_up(message)
+        if slot is not None:
+            try:
+                if not wait_in_thread(slot, timeout) and slot.claim():
+                    raise MailboxFull(message, self, self.capacity)
+            finally:
+                slot.claim()
+
+    # -- what can be asked of it -------------------------------------------------------------------------------------
+    @property
+    def path(self) -> str | None:
+        """Where it stands in the tree of its daemon; None before a daemon knows it."""
+        return None if self.cell is None else self.cell.path
+
+    def __repr__(self) -> str:
+        where = "not in a running tree" if self.cell is None else self.cell.path
+        return f"<Ref {type_name(self.definition.cls)}: {where}>"
+
+    @property
+    def mind(self) -> Any:
+        return self.cell
+
+    def bury(self) -> None:
+        self.cell.bury()
+
+    # -- inside ------------------------------------------------------------------------------------------------------
+    def configure(self, mailbox: Mailbox) -> None:
+        self.mailbox = mailbox
+        self.capacity = sys.maxsize if mailbox.capacity is None else mailbox.capacity
+
+    def open(self) -> None:
+        """Accept messages (again)."""
+        self.accepts: Collection[type] = self.definition.exact_types()
+
+    def admits(self, message: object, item: object) -> bool:
+        """What is not of a known type may be a subclass, a mistake, or for a closed mailbox."""
+        types = self.definition.accepted()
+        if types is not None and not isinstance(message, types):
+            raise MessageTypeError(message, self, types)
+        if self.cell is not None and self.cell.refuses:
+            self.cell.refuse(item)
+            return False
+        self.accepts = frozenset({*self.accepts, type(message)})
+        return True
+
+    def make_room(self, item: object) -> bool:
+        """The box is full, or not there yet. Returns whether `item` may go in."""
+        if self.box is NO_BOX:
+            self.make_box()
+            return True
+        overflow = self.mailbox.overflow
+        if overflow == "drop_oldest":
+            try:
+                item, kept = self.box.popleft(), True
+            except IndexError:
+                return True
+        else:
+            kept = False
+        if isinstance(item, Ask):
+            item.fail(MailboxFull(item.request, self, self.capacity))
+        elif overflow == "reject":
+            raise MailboxFull(item, self, self.capacity)
+        self.lost(item)
+        return kept
+
+    def make_box(self) -> deque[Any]:
+        """Make the box, if it is not there; made under a lock and never given back, for any thread may append to it."""
+        with boxes:
+            if self.box is NO_BOX:
+                self.box = deque()
+        return self.box  # type: ignore[no-any-return]
+
+    def lost(self, item: object) -> None:
+        if self.cell is not None:
+            self.cell.world.overflowed(self, item)
+
+    def put(self, item: object) -> None:
+        """As `send`, for what needs no look at its type any more."""
+        if len(self.box) >= self.capacity and not self.make_room(item):
+            return
+        self.box.append(item)
+        self.nudge()
+
+    def nudge(self) -> None:
+        """See to it that the lane looks at the box."""
+        if not self.queued:
+            lane = self.lane
+            if get_ident() == lane.ident:
+                self.queued = True
+                lane.enqueue(self)
+            else:
+                lane.foreign(self)
+
+    def envelope(self, message: Any) -> Ask:
+        if not isinstance(message, Request):
+            raise MessageTypeError(message, self, (Request,))
+        if handling.get(None) is self.cell is not None:
+            raise SelfAsk(f"{self!r} asks itself, and cannot answer before its handler is done; call a method, or `send` to yourself")
+        ask = Ask(message)
+        if type(message) not in self.accepts and not self.admits(message, ask):
+            raise ActorStopped(message)
+        return ask
+
+    def gave_up(self, ask: Ask, timeout: float | None) -> NoReturn | None:
+        if ask.claim():
+            raise AskTimeout(ask.request, f"{self!r} did not answer in {timeout:g} s")
+        return None
+
+    def queue_up(self, message: object) -> Slot[None] | None:
+        """Put the message in, or line up for room; the slot is settled when it is in."""
+        if type(message) not in self.accepts and not self.admits(message, message):
+            return None
+        if len(self.make_box()) < self.capacity or self.cell is None:
+            self.put(message)
+            return None
+        slot: Slot[None] = Slot()
+        self.cell.line_up(message, slot)
+        return slot
+
+
+def wait_in_thread(slot: Slot[Any], timeout: float | None) -> bool:
+    """Wait in a plain thread, or in that of a threading actor, which can be asked to stop meanwhile."""
+    cell = handling.get(None)
+    if cell is not None and cell.owns_this_thread():
+        return cell.wait_for(slot, timeout)  # type: ignore[no-any-return]
+    return slot.wait_sync(timeout)

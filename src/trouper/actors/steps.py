@@ -1,0 +1,152 @@
+"""What a lane does with a cell whose turn it is: the hot path.
+
+A cell's `step` says in what state it is. The lane calls `cell.run(cell.step, cell, batch)`, in the actor's own context; the
+step returns None (look at the box and queue me again), an `Activity` (a handler suspended: capture it) or `HELD` (somebody
+else will release me). A step never raises: what the user's code raises is the cell's to judge.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from trouper.actors.ask import Ask
+from trouper.lanes.lane import HELD
+
+if TYPE_CHECKING:
+    from trouper.actors.ref import Ref
+    from trouper.lanes.lane import Activity, Held
+
+    Stepped = Activity | Held | None
+
+
+def step_coroutines(ref: Ref[Any], batch: int) -> Stepped:
+    """Handle messages with a coroutine function: each coroutine is stepped here, and most end at once."""
+    box, receive = ref.box, ref.receive
+    pop = box.popleft
+    waiting = len(box)
+    for _ in range(waiting if waiting < batch else batch):
+        try:
+            message = pop()
+        except IndexError:  # a foreign sender dropped the oldest
+            return None
+        if type(message) is Ask:
+            out = step_asked_coroutine(ref, message)
+            if out is not None:
+                return out
+        else:
+            coro = receive(message)
+            try:
+                trap = coro.send(None)
+            except StopIteration:
+                pass
+            except BaseException as exc:  # noqa: BLE001 - judged by the cell
+                return ref.cell.failed(exc, message)
+            else:
+                return ref.cell.captured(coro, trap, message)
+        if ref.receive is not receive:  # it stopped itself
+            return HELD
+    return None
+
+
+def step_asked_coroutine(ref: Ref[Any], ask: Ask) -> Stepped:
+    cell = ref.cell
+    cell.asked = ask
+    coro = ref.receive(ask.request)
+    try:
+        trap = coro.send(None)
+    except StopIteration as done:
+        return cell.answered(ask, done.value)
+    except BaseException as exc:  # noqa: BLE001 - judged by the cell
+        return cell.failed(exc, ask)
+    return cell.captured(coro, trap, ask)
+
+
+def step_plain(ref: Ref[Any], batch: int) -> Stepped:
+    """Handle messages with a plain function, which cannot suspend."""
+    box, receive = ref.box, ref.receive
+    pop = box.popleft
+    waiting = len(box)
+    for _ in range(waiting if waiting < batch else batch):
+        try:
+            message = pop()
+        except IndexError:
+            return None
+        if type(message) is Ask:
+            out = step_asked_plain(ref, message)
+            if out is not None:
+                return out
+        else:
+            try:
+                receive(message)
+            except BaseException as exc:  # noqa: BLE001 - judged by the cell
+                return ref.cell.failed(exc, message)
+        if ref.receive is not receive:
+            return HELD
+    return None
+
+
+def step_asked_plain(ref: Ref[Any], ask: Ask) -> Stepped:
+    cell = ref.cell
+    cell.asked = ask
+    try:
+        value = ref.receive(ask.request)
+    except BaseException as exc:  # noqa: BLE001 - judged by the cell
+        return cell.failed(exc, ask)
+    return cell.answered(ask, value)
+
+
+def step_thread(ref: Ref[Any], batch: int) -> Stepped:
+    """Handle one message in the actor's own thread; orders have their turn after each."""
+    cell = ref.cell
+    cell.busy = True
+    out = step_plain(ref, 1)
+    cell.busy = False
+    if cell.stopping:
+        cell.advance()
+        return HELD
+    return out
+
+
+def step_start(ref: Ref[Any], batch: int) -> Stepped:
+    """Construct the actor and begin its `on_start`."""
+    return ref.cell.construct()
+
+
+def step_hook(ref: Ref[Any], batch: int) -> Stepped:
+    """Begin the hook (or `run`) that is due."""
+    return ref.cell.begin_hook()
+
+
+def step_inbox(ref: Ref[Any], batch: int) -> Stepped:
+    """Messages for an actor that loops itself: wake it."""
+    ref.cell.wake_inbox()
+    return HELD
+
+
+def step_held(ref: Ref[Any], batch: int) -> Stepped:
+    """Down, suspended, or on its way to an end: it stays marked."""
+    return HELD
+
+
+def step_closed(ref: Ref[Any], batch: int) -> Stepped:
+    """Stopped for good: what still arrives is a dead letter."""
+    ref.cell.bury()
+    return None
+
+
+def step_draining(ref: Ref[Any], batch: int) -> Stepped:
+    """Asked to stop, but to handle what is queued first."""
+    cell = ref.cell
+    out = cell.handler_step(ref, batch)
+    if out is None and not ref.box:
+        cell.drained()
+        return HELD
+    return out  # type: ignore[no-any-return]
+
+
+def step_offered(ref: Ref[Any], batch: int) -> Stepped:
+    """Senders wait for room: let them in as there is some."""
+    cell = ref.cell
+    out = cell.handler_step(ref, batch)
+    cell.serve_offers()
+    return out  # type: ignore[no-any-return]

@@ -1,0 +1,106 @@
+"""What the actors of one daemon share. There is one `World` for each running daemon, and nothing is shared between two."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Protocol
+
+from trouper.actors.ask import Ask
+from trouper.errors import show
+from trouper.events import Bus, DeadLetter, MailboxOverflow
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextvars import Context
+
+    from trouper.actors.cell import Cell
+    from trouper.actors.ref import Ref
+    from trouper.daemon import Daemon
+    from trouper.lanes.lane import Lane
+    from trouper.reasons import Reason
+
+log = logging.getLogger("trouper")
+
+LOG_EVERY = 5.0  # seconds between two log records of the same kind about one actor
+
+
+class Boss(Protocol):
+    """Who starts and stops an actor and hears what becomes of it, in the thread of its `lane`."""
+
+    lane: Lane
+    path: str
+
+    def on_started(self, name: str, generation: int) -> None: ...
+    def on_declined(self, name: str, generation: int, why: str) -> None: ...
+    def on_start_failed(self, name: str, generation: int, reason: Reason) -> None: ...
+    def on_ending(self, name: str, generation: int) -> None: ...
+    def on_ended(self, name: str, generation: int, reason: Reason) -> None: ...
+
+
+class Spawner(Protocol):
+    """Who supervises the children that an actor spawned."""
+
+    def spawn(self, child: Any) -> Ref[Any]: ...
+    def stop_child(self, ref: Ref[Any]) -> bool: ...
+    def halt(self) -> None: ...
+    def kill(self) -> None: ...
+
+
+class World:
+    """The surroundings of the actors of one daemon.
+
+    Args:
+        lane: gives the lane of a flavour, started if it does not run yet.
+        fatal: hears of failures that no supervisor may heal, with the path; from any thread.
+        spawner: makes the supervisor of what an actor spawns.
+        context: the context variables that actors start with.
+        clock: seconds; for the rate limit of log records.
+    """
+
+    def __init__(
+        self,
+        *,
+        lane: Callable[[str], Lane],
+        control: Lane,
+        fatal: Callable[[str, BaseException], None],
+        spawner: Callable[[Cell], Spawner],
+        context: Context,
+        clock: Callable[[], float],
+    ) -> None:
+        self.lane = lane
+        self.control = control
+        self.fatal = fatal
+        self.spawner = spawner
+        self.context = context
+        self.clock = clock
+        self.bus = Bus()
+        self.daemon: Daemon | None = None
+        self.dead_letters = 0
+        self.quiet_until: dict[tuple[str, str], float] = {}
+        self.suppressed: Counter[tuple[str, str]] = Counter()
+
+    def dead(self, ref: Ref[Any], item: object, why: str, cause: BaseException | None = None) -> None:
+        """Nobody will handle this message. Its asker, if it has one, was or will be told by the caller."""
+        message = item.request if isinstance(item, Ask) else item
+        self.dead_letters += 1
+        if self.bus.active:
+            self.bus.publish(DeadLetter(ref.path or repr(ref), message, why))
+        self.report(logging.WARNING, ref, "dead letter", f"{why}: {show(message)}", cause)
+
+    def overflowed(self, ref: Ref[Any], item: object) -> None:
+        """The mailbox was full and this message was dropped."""
+        if self.bus.active:
+            self.bus.publish(MailboxOverflow(ref.path or repr(ref), ref.capacity, ref.mailbox.overflow))
+        self.dead(ref, item, "mailbox full")
+
+    def report(self, level: int, ref: Ref[Any], kind: str, text: str, cause: BaseException | None = None) -> None:
+        """Log, at most once in a while for one actor and kind; what was left out is counted in the next record."""
+        path = ref.path or repr(ref)
+        key, now = (path, kind), self.clock()
+        if now < self.quiet_until.get(key, 0.0):
+            self.suppressed[key] += 1
+            return
+        self.quiet_until[key] = now + LOG_EVERY
+        more = f" ({left} more since the last such record)" if (left := self.suppressed.pop(key, 0)) else ""
+        log.log(level, "%s: %s: %s%s", path, kind, text, more)

@@ -1,0 +1,9 @@
+"""The daemon: one process (or one program that embeds it) running one tree."""
+
+from __future__ import annotations
+
+from trouper.daemon.daemon import Daemon
+from trouper.daemon.embedded import open_daemon
+from trouper.daemon.process import run
+
+__all__ = ["Daemon", "open_daemon", "run"]

@@ -1,0 +1,366 @@
+"""The daemon: its lanes, its tree, and how both come up and go down.
+
+The control lane (a trio loop of our own, in the main thread of `run`, in a thread of its own when embedded) runs the supervisors of
+the static tree, the watchdog and the signals, and no user code. All of the daemon's state belongs to it; other threads post.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextvars import copy_context
+from threading import Event, Lock, Thread
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from trouper.actors.world import World
+from trouper.daemon.exits import FAILED, OK, code_of
+from trouper.daemon.watchdog import Watchdog
+from trouper.errors import LaneBroken, RestartLimitExceeded, SpecError, UnknownPath, Words
+from trouper.events import DaemonReady, DaemonStopping, Escalated
+from trouper.lanes.asyncio_lane import AsyncioLane
+from trouper.lanes.slot import Slot
+from trouper.lanes.trio_lane import TrioLane
+from trouper.supervision.place import place
+from trouper.supervision.spec import Child, Supervisor
+from trouper.supervision.supervisor import Branch, Spawned
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from trouper.actors.cell import Cell
+    from trouper.events import Event as TrouperEvent
+    from trouper.events import Subscription
+    from trouper.lanes.lane import Lane
+    from trouper.lanes.loop_lane import LoopLane
+    from trouper.reasons import Reason
+
+log = logging.getLogger("trouper")
+
+
+class Daemon:
+    """One running tree. Made by `run` and `open_daemon`; actors reach it as `current(self).daemon`.
+
+    All methods may be called from every thread.
+    """
+
+    def __init__(
+        self, tree: Child[Any] | Supervisor, *, stop_within: float = 60.0, stall_after: float = 5.0, spawns: Supervisor | None = None
+    ) -> None:
+        placed = place(tree)
+        refuse_running(placed.walk())
+        self.stop_within = stop_within
+        self.control = TrioLane("control")
+        self.control.on_broken = self.lane_broke
+        self.loops: dict[str, LoopLane] = {}
+        self.threads: list[Thread] = []
+        self.lock = Lock()
+        self.world = World(
+            lane=self.lane, control=self.control, fatal=self.fatal, spawner=self.spawner, context=copy_context(), clock=monotonic
+        )
+        self.world.daemon = self
+        assert isinstance(placed.spec, Supervisor)
+        self.root = Branch(self.world, self.control, Root(self), "", "/", placed.spec, placed.children)
+        self.watchdog = Watchdog(lambda: list(self.loops.values()), self.world.bus, stall_after, lambda: None)
+        self.ready: Slot[None] = Slot()
+        self.over: Slot[None] = Slot()
+        self.began = monotonic()
+        self.code = OK
+        self.cause: BaseException | None = None
+        self.stop_why: str | None = None
+        self.on_stopping: Callable[[], object] = lambda: None
+        self.on_deadline: Callable[[], object] = lambda: None
+
+    # -- for users ---------------------------------------------------------------------------------------------------
+    def stop(self, why: str = "asked to") -> None:
+        """Stop the tree in good order; returns at once. A second call is harmless.
+
+        Args:
+            why: for the log.
+        """
+        self.control.post(self.begin_stop, why)
+
+    def subscribe(self, listener: Callable[[Any], object], *kinds: type[TrouperEvent]) -> Subscription:
+        """Have `listener(event)` called for events of these kinds (none given: all), in the thread of the event.
+
+        Args:
+            listener: must be quick and not block; `ref.send` is a good one.
+            kinds: classes out of `trouper.events`.
+
+        Returns:
+            A subscription to `close`.
+        """
+        return self.world.bus.subscribe(listener, *kinds)
+
+    @property
+    def dead_letters(self) -> int:
+        """How many messages nobody handled."""
+        return self.world.dead_letters
+
+    async def start(self, child: Child[Any] | Supervisor, *, under: str = "/") -> str:
+        """Add a child to a running supervisor, as OTP's `start_child`; OTP's words come back.
+
+        Args:
+            child: the new child, the last in the order.
+            under: the path of the supervisor.
+
+        Returns:
+            `ok`, `ok_undefined` (it declined to run), `already_started`, `already_present`, `nope` (its start failed),
+            `bad_combination` (significance is not allowed there) or `shutting_down`.
+
+        Raises:
+            UnknownPath: there is no such supervisor.
+        """
+        return await answer(self._start(child, under))
+
+    def start_sync(self, child: Child[Any] | Supervisor, *, under: str = "/") -> str:
+        """As `start`, for threads."""
+        return answer_sync(self._start(child, under))
+
+    async def terminate(self, path: str) -> str:
+        """Stop a child and leave it down, as OTP's `terminate_child`: `ok`, `not_found` or `shutting_down`."""
+        return await answer(self._request("terminate", path))
+
+    def terminate_sync(self, path: str) -> str:
+        """As `terminate`, for threads."""
+        return answer_sync(self._request("terminate", path))
+
+    async def restart(self, path: str) -> str:
+        """Start a child that is down, as OTP's `restart_child`: `ok`, `ok_undefined`, `running`, `restarting`, `nope`, `not_found` or `shutting_down`."""
+        return await answer(self._request("restart", path))
+
+    def restart_sync(self, path: str) -> str:
+        """As `restart`, for threads."""
+        return answer_sync(self._request("restart", path))
+
+    async def delete(self, path: str) -> str:
+        """Forget a child that is down, as OTP's `delete_child`: `ok`, `running`, `restarting`, `not_found` or `shutting_down`."""
+        return await answer(self._request("delete", path))
+
+    def delete_sync(self, path: str) -> str:
+        """As `delete`, for threads."""
+        return answer_sync(self._request("delete", path))
+
+    async def children(self, path: str = "/") -> list[tuple[str, str]]:
+        """Names and states of the children of a supervisor, as OTP's `which_children`, in start order.
+
+        The states are `running`, `undefined` (down), `restarting`, `starting` and `stopping`.
+
+        Raises:
+            UnknownPath: there is no such supervisor.
+        """
+        slot = self._view(path)
+        await slot.wait()
+        return slot.take()
+
+    def children_sync(self, path: str = "/") -> list[tuple[str, str]]:
+        """As `children`, for threads."""
+        slot = self._view(path)
+        slot.wait_sync()
+        return slot.take()
+
+    # -- requests, into the control lane -----------------------------------------------------------------------------
+    def _start(self, child: Child[Any] | Supervisor, under: str) -> Slot[tuple[str, Reason | None]]:
+        place(child, under.rstrip("/") + "/new")
+        refuse_running(place(child).walk())
+        slot: Slot[Any] = Slot()
+        self.control.post(self._at, under, lambda branch: branch.start_child(child, slot), slot)
+        return slot
+
+    def _request(self, verb: str, path: str) -> Slot[tuple[str, Reason | None]]:
+        slot: Slot[Any] = Slot()
+        parent, _, name = path.rpartition("/")
+        self.control.post(self._at, parent or "/", lambda branch: branch.request(verb, name, slot), slot)
+        return slot
+
+    def _view(self, path: str) -> Slot[list[tuple[str, str]]]:
+        slot: Slot[Any] = Slot()
+        self.control.post(self._at, path, lambda branch: slot.put(branch.view()), slot)
+        return slot
+
+    def _at(self, path: str, do: Callable[[Branch], object], slot: Slot[Any]) -> None:
+        node: Any = self.root
+        for name in filter(None, path.split("/")):
+            node = node.nodes.get(name) if isinstance(node, Branch) else None
+        if not isinstance(node, Branch):
+            slot.fail(UnknownPath(f"given the path {path!r}, allowed: one of a supervisor in the tree"))
+        else:
+            do(node)
+
+    # -- lanes -------------------------------------------------------------------------------------------------------
+    def lane(self, flavour: str) -> Lane:
+        """The lane of an async flavour, started when it is needed first."""
+        lane = self.loops.get(flavour)
+        return lane if lane is not None else self.open_lane(flavour)
+
+    def open_lane(self, flavour: str) -> Lane:
+        with self.lock:
+            if flavour not in self.loops:
+                lane = TrioLane("trio") if flavour == "trio" else AsyncioLane("asyncio")
+                lane.on_broken = self.lane_broke
+                started = Event()
+                thread = Thread(target=self.run_lane, args=(lane, started), name=f"trouper {flavour}", daemon=True)
+                self.threads.append(thread)
+                thread.start()
+                started.wait()
+                self.loops[flavour] = lane
+            return self.loops[flavour]
+
+    def run_lane(self, lane: TrioLane | AsyncioLane, started: Event) -> None:
+        """The life of a lane's own thread."""
+        try:
+            if isinstance(lane, TrioLane):
+                trio.run(lane.main, started.set)
+            else:
+                asyncio.run(lane.main(started.set))
+        except BaseException as exc:  # noqa: BLE001 - a lane must not end silently
+            self.lane_broke(lane, exc)
+        finally:
+            started.set()
+
+    def lane_broke(self, lane: Lane, error: BaseException) -> None:
+        broken = LaneBroken(f"the {lane.name} lane")
+        broken.__cause__ = error
+        self.fatal("/", broken)
+
+    def spawner(self, cell: Cell) -> Spawned:
+        return Spawned(self.world, cell, SPAWNS)
+
+    # -- coming up and going down, in the control lane ---------------------------------------------------------------
+    async def main(self, during: Callable[[trio.Nursery], object] = lambda _: None) -> None:
+        """Run the tree until it has ended; the control lane's own main.
+
+        Args:
+            during: what runs beside it, given the nursery to run in.
+        """
+        started = trio.Event()
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self.control.main, started.set)
+                await started.wait()
+                during(nursery)
+                nursery.start_soon(self.watchdog.watch)
+                self.control.post(self.root.begin, 1)
+                await self.over.wait()
+                await self.close_lanes()
+                nursery.cancel_scope.cancel()
+        finally:
+            self.ready.put(None)
+            self.over.put(None)
+
+    async def close_lanes(self) -> None:
+        """End the lanes' threads; one that hangs is left behind, it is a daemon thread."""
+        for lane in self.loops.values():
+            lane.post(lane.close)
+        for thread in self.threads:
+            with trio.move_on_after(1.0):
+                await trio.to_thread.run_sync(thread.join, 2.0, abandon_on_cancel=True)
+
+    def begin_stop(self, why: str) -> None:
+        if self.stop_why is not None:
+            return
+        self.stop_why = why
+        log.info("stopping: %s", why)
+        if self.world.bus.active:
+            self.world.bus.publish(DaemonStopping(why))
+        self.on_stopping()
+        self.control.call_later(self.stop_within, self.deadline_passed)
+        self.root.ask_halt()
+        if self.root.machine is None and not self.over.done:
+            self.finished()
+
+    def deadline_passed(self) -> None:
+        """The whole stop took too long."""
+        if not self.over.done:
+            log.critical("the tree did not stop within %g s:\n%s", self.stop_within, self.root.stack())
+            self.code = self.code or FAILED
+            self.on_deadline()
+            self.over.put(None)
+
+    def fatal(self, path: str, error: BaseException) -> None:
+        """A failure that no supervisor may heal; from any thread."""
+        self.control.post(self.escalate, path, error)
+
+    def escalate(self, path: str, error: BaseException) -> None:
+        """The failure is the daemon's: say it once, and stop the tree."""
+        if self.cause is None:
+            self.cause, self.code = error, code_of(error)
+            if self.world.bus.active:
+                self.world.bus.publish(Escalated(path, error))
+            level = logging.INFO if isinstance(error, SystemExit) else logging.CRITICAL
+            log.log(level, "a failure reached the root: %s", told(path, error), exc_info=chain(error))
+        self.begin_stop(f"a failure reached the root from {path}")
+
+    def finished(self) -> None:
+        """Nothing runs any more."""
+        self.root.close(self.cause)
+        self.over.put(None)
+
+
+class Root:
+    """To whom the root supervisor reports."""
+
+    path = "/"
+
+    def __init__(self, daemon: Daemon) -> None:
+        self.daemon = daemon
+        self.lane = daemon.control
+
+    def on_started(self, name: str, generation: int) -> None:
+        daemon = self.daemon
+        seconds = monotonic() - daemon.began
+        log.info("ready after %.3g s", seconds)
+        if daemon.world.bus.active:
+            daemon.world.bus.publish(DaemonReady(seconds))
+        daemon.ready.put(None)
+
+    def on_start_failed(self, name: str, generation: int, reason: Reason) -> None:
+        assert reason.cause is not None
+        self.daemon.escalate(getattr(reason.cause, "path", "/"), reason.cause)
+
+    def on_ended(self, name: str, generation: int, reason: Reason) -> None:
+        daemon = self.daemon
+        if reason.abnormal and reason.cause is not None:
+            daemon.escalate("/", reason.cause)
+        else:
+            if daemon.stop_why is None:
+                log.info("the tree has ended by itself")
+            daemon.finished()
+
+    def on_declined(self, name: str, generation: int, why: str) -> None: ...
+    def on_ending(self, name: str, generation: int) -> None: ...
+
+
+SPAWNS = Supervisor("one_for_one", ())
+
+
+def told(path: str, error: BaseException) -> str:
+    if isinstance(error, RestartLimitExceeded):
+        return str(error)
+    text = str(error)
+    name = type(error).__name__
+    return text if text.startswith(path) else f"{path}: {name}: {text}" if text else f"{path}: {name}"
+
+
+def chain(error: BaseException) -> Any:
+    return (type(error), error, error.__traceback__)
+
+
+def refuse_running(nodes: Iterable[Any]) -> None:
+    """A tree runs in one daemon at a time."""
+    for node in nodes:
+        if isinstance(node.spec, Child) and (cell := node.spec.ref.cell) is not None and cell.state != "closed":
+            given = Words(f"a child that runs at {cell.path} already")
+            raise SpecError(node.path, "tree", given, "one that runs in no other daemon")
+
+
+async def answer(slot: Slot[tuple[str, Reason | None]]) -> str:
+    await slot.wait()
+    return slot.take()[0]
+
+
+def answer_sync(slot: Slot[tuple[str, Reason | None]]) -> str:
+    slot.wait_sync()
+    return slot.take()[0]

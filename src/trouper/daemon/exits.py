@@ -1,0 +1,55 @@
+"""Exit codes, and the end of a process that some thread will not let end.
+
+| code | when |
+|---|---|
+| 0 | asked to stop, or finished by itself |
+| 70 | a failure reached the root, or something could not be stopped (`EX_SOFTWARE`) |
+| 75 | another instance holds the lock (`EX_TEMPFAIL`) |
+| 78 | the tree or its configuration is wrong (`EX_CONFIG`) |
+| 128 + n | a second signal n cut the shutdown short |
+| any | the code of a `SystemExit` that an actor raised |
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import sys
+from contextlib import suppress
+from threading import Thread
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+OK, FAILED, LOCKED, WRONG_TREE = 0, 70, 75, 78
+
+LAST_WORDS = 3.0  # seconds for atexit handlers, logs and stdio
+
+
+def code_of(cause: BaseException) -> int:
+    """The exit code for a failure that reached the root, as Python has it for `SystemExit`."""
+    if not isinstance(cause, SystemExit):
+        return FAILED
+    if cause.code is None:
+        return OK
+    return cause.code if isinstance(cause.code, int) else 1
+
+
+def end_process(code: int) -> NoReturn:
+    """Leave, whatever threads still run: atexit handlers, logs and stdio have their turn first, under a deadline."""
+    thread = Thread(target=last_words, name="trouper last words", daemon=True)
+    thread.start()
+    thread.join(LAST_WORDS)
+    os._exit(code & 0xFF)
+
+
+def last_words() -> None:
+    with suppress(BaseException):
+        atexit._run_exitfuncs()
+    with suppress(BaseException):
+        logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(BaseException):
+            stream.flush()

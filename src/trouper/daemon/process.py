@@ -1,0 +1,83 @@
+"""`run`: a daemon that owns its process: signals, exit code, and the certainty that it ends."""
+
+from __future__ import annotations
+
+import faulthandler
+import gc
+import logging
+import signal
+import sys
+import traceback
+from threading import current_thread, main_thread
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from trouper.daemon.daemon import Daemon
+from trouper.daemon.exits import FAILED, WRONG_TREE, end_process
+from trouper.errors import SpecError, UsageError
+from trouper.lanes.stacks import thread_stack
+
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+    from trouper.supervision.spec import Child, Supervisor
+
+log = logging.getLogger("trouper")
+
+SWITCH_INTERVAL = 0.0005  # seconds; with the default of 5 ms a flooded lane keeps other threads waiting for up to a second
+GC_THRESHOLD = (100_000, 50, 1000)  # the default costs a factor of two to three where many actors are made
+
+
+def run(tree: Child[Any] | Supervisor, *, stop_within: float = 60.0, stall_after: float = 5.0) -> NoReturn:
+    """Run a tree until it is told to stop, ends by itself or fails, and end the process with the exit code that says which.
+
+    The first SIGTERM or SIGINT stops the tree in good order, a second one ends the process at once. Call it in the main thread; it does
+    not return, so that no forgotten thread can keep the process. `trouper.daemon.exits` lists the exit codes.
+
+    Args:
+        tree: a supervisor, or one child.
+        stop_within: seconds for the whole stop.
+        stall_after: seconds without a turn after which a lane is reported.
+
+    Raises:
+        UsageError: this is not the main thread.
+    """
+    if current_thread() is not main_thread():
+        raise UsageError("run belongs into the main thread, which alone can handle signals; elsewhere use `async with open_daemon(tree)`")
+    if not logging.root.handlers:
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        daemon = Daemon(tree, stop_within=stop_within, stall_after=stall_after)
+    except SpecError as error:
+        log.critical("the tree is wrong: %s", error)
+        end_process(WRONG_TREE)
+    sys.setswitchinterval(SWITCH_INTERVAL)
+    gc.set_threshold(*GC_THRESHOLD)
+    daemon.on_deadline = lambda: end_process(daemon.code or FAILED)
+    daemon.watchdog.each_round = lambda: faulthandler.dump_traceback_later(3 * stall_after)  # C code that holds the GIL
+    try:
+        trio.run(daemon.main, lambda nursery: nursery.start_soon(handle_signals, daemon, *receivers()))
+    except BaseException as error:  # noqa: BLE001 - a bug of ours must not pass for a clean end
+        log.critical("the control lane failed:\n%s", "".join(traceback.format_exception(error)))
+        end_process(FAILED)
+    end_process(daemon.code)
+
+
+def receivers() -> tuple[Any, Any]:
+    """Install the handlers now, before the first actor starts."""
+    context = trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT)
+    return context, context.__enter__()
+
+
+async def handle_signals(daemon: Daemon, context: Any, signals: Any) -> None:
+    try:
+        async for number in signals:
+            name = signal.Signals(number).name
+            if daemon.stop_why is None:
+                daemon.begin_stop(name)
+            else:
+                log.warning("%s while stopping: ending at once; the main thread is here:\n%s", name, thread_stack(daemon.control.ident))
+                end_process(128 + number)
+    finally:
+        context.__exit__(None, None, None)

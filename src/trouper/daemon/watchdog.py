@@ -1,0 +1,90 @@
+"""The watchdog: a lane that does not turn is reported, with its stack and the actor that holds it up."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from trouper.actors import steps
+from trouper.errors import show
+from trouper.events import LaneStalled
+from trouper.lanes.loop_lane import resume
+from trouper.lanes.stacks import local_in_stack, thread_stack
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from trouper.events import Bus
+    from trouper.lanes.lane import Lane
+
+log = logging.getLogger("trouper")
+
+STEPS: frozenset[Any] = frozenset(
+    getattr(steps, name).__code__ for name in dir(steps) if name.startswith("step_")
+) | {resume.__wrapped__.__code__ if hasattr(resume, "__wrapped__") else resume.__code__}
+
+
+class Watchdog:
+    """It knocks at each lane, from the control lane, and counts the seconds until the lane answers.
+
+    Args:
+        lanes: gives the lanes that run now.
+        bus: for `LaneStalled`.
+        stall_after: seconds without a turn until a lane is reported.
+        each_round: called in every round, for what the process wants to be told of.
+    """
+
+    def __init__(
+        self, lanes: Callable[[], list[Lane]], bus: Bus, stall_after: float, each_round: Callable[[], object]
+    ) -> None:
+        self.lanes, self.bus, self.stall_after, self.each_round = lanes, bus, stall_after, each_round
+        self.knocked: dict[Lane, float] = {}
+        self.reported: set[Lane] = set()
+        self.stalls = 0
+
+    async def watch(self) -> None:
+        """Make rounds until cancelled."""
+        while True:
+            now = trio.current_time()
+            for lane in self.lanes():
+                self.look_at(lane, now)
+            self.each_round()
+            await trio.sleep(self.stall_after / 4)
+
+    def look_at(self, lane: Lane, now: float) -> None:
+        since = self.knocked.get(lane)
+        if since is None:
+            self.knocked[lane] = now
+            lane.post(self.answered, lane)
+        elif now - since >= self.stall_after * 0.75 and lane not in self.reported:
+            self.reported.add(lane)
+            self.report(lane, now - since)
+
+    def answered(self, lane: Lane) -> None:
+        """In the lane's thread: it turns."""
+        self.knocked.pop(lane, None)
+        self.reported.discard(lane)
+
+    def report(self, lane: Lane, seconds: float) -> None:
+        """Say who holds the lane up, as far as the stack tells."""
+        self.stalls += 1
+        stack, path, message = thread_stack(lane.ident), None, None
+        found = local_in_stack(lane.ident, STEPS)
+        if found is not None:
+            path, message = culprit(found)
+        at = f" in {path} over {show(message)}" if path else ""
+        log.error("the %s lane has not turned for %.3g s%s:\n%s", lane.name, seconds, at, stack)
+        if self.bus.active:
+            self.bus.publish(LaneStalled(lane.name, path, message, seconds, stack))
+
+
+def culprit(found: dict[str, Any]) -> tuple[str | None, Any]:
+    """The path and the message, from the local variables of a step."""
+    activity = found.get("activity")
+    if activity is not None:
+        cell = activity.cell.cell
+        return cell.path, cell.message
+    ref = found.get("ref")
+    return (None, None) if ref is None else (ref.path, found.get("message", found.get("ask")))

@@ -1,0 +1,385 @@
+"""Every error of the package.
+
+```
+TrouperError(Exception)
+ +- DefinitionError (TypeError)             an `@actor` class is wrong
+ +- SpecError (ValueError)                  a child, a supervisor, an option or a tree is wrong
+ |   +- DuplicateChild                      a child stands in two places
+ +- UsageError (RuntimeError)               a right call at a wrong moment or place
+ |   +- NotRunning                          no daemon runs this actor (any more)
+ |   +- WouldBlockLane                      a `*_sync` call on the thread of an event loop
+ |   +- SelfAsk                             an actor asks itself
+ |   +- AlreadyReplied                      a second answer to one request
+ |   +- UnknownPath (LookupError)           no such place in the tree
+ +- MessageTypeError (TypeError)            the mailbox does not take this message
+ +- MailboxFull                             the mailbox is full and rejects
+ +- AskError                                an ask has no answer
+ |   +- AskTimeout (TimeoutError)           ... in time
+ |   +- ActorRestarted                      ... because the actor crashed over the request
+ |   +- ActorStopped                        ... because the actor is gone
+ |   +- ReplyTypeError (TypeError)          ... of the promised type
+ |   +- ReplyDropped                        ... because the handler let go of it
+ +- Failure                                 something in the tree failed
+ |   +- StartFailed, StartTimeout           while it started
+ |   +- StopTimeout, Unkillable             while it stopped
+ |   +- RestartLimitExceeded                more often than allowed
+ |   +- LeakedScope, StrayCancellation      it broke the rules of its lane
+ |   +- LaneBroken                          the lane itself
+ +- DaemonFailed                            the embedded daemon failed
+ +- Shutdown, Declined                      raised by actors, to say something
+Stopping(BaseException)                     a blocking call in a threading actor that shall stop
+```
+
+The arguments of an error are its `args`, so that errors can be pickled and copied; the text is put together when it is
+asked for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+
+class TrouperError(Exception):
+    """The root of all errors of this package, except `Stopping`."""
+
+
+# -- what was written is wrong -----------------------------------------------------------------------------------------
+
+
+class DefinitionError(TrouperError, TypeError):
+    """The author of an `@actor` class made a mistake.
+
+    Args:
+        where: the dotted name of what is wrong, `module.Class.attribute`.
+        found: what is there, in words.
+        allowed: what may be there, in words.
+    """
+
+    def __init__(self, where: str, found: str, allowed: str) -> None:
+        super().__init__(where, found, allowed)
+        self.where = where
+        self.found = found
+        self.allowed = allowed
+
+    def __str__(self) -> str:
+        return f"{self.where}: found {self.found}, allowed: {self.allowed}"
+
+
+class SpecError(TrouperError, ValueError):
+    """Who wrote a child, a supervisor, an option or a tree made a mistake.
+
+    Args:
+        path: the path in the tree, or, before the tree is known, the call (`child(Web)`, `Limit`).
+        field: the name of the wrong field.
+        given: the value found there.
+        allowed: the values that may stand there, in words.
+    """
+
+    def __init__(self, path: str, field: str, given: object, allowed: str) -> None:
+        super().__init__(path, field, given, allowed)
+        self.path = path
+        self.field = field
+        self.given = given
+        self.allowed = allowed
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.field}: given {show(self.given)}, allowed: {self.allowed}"
+
+
+class DuplicateChild(SpecError):
+    """One child (or one supervisor) stands in two places; the fault of who wrote the tree."""
+
+
+# -- used wrongly ------------------------------------------------------------------------------------------------------
+
+
+class UsageError(TrouperError, RuntimeError):
+    """A call at the wrong moment or in the wrong place; the fault of the caller. The text says what to do instead."""
+
+
+class NotRunning(UsageError):
+    """The caller needs an actor that a daemon runs, and has none, or one of a generation that is over."""
+
+
+class WouldBlockLane(UsageError):
+    """The caller used a blocking `*_sync` call on the thread of an event loop, where it would stop everybody."""
+
+
+class SelfAsk(UsageError):
+    """A handler asked its own actor, which cannot answer before the handler is done."""
+
+
+class AlreadyReplied(UsageError):
+    """A handler answered the same request twice."""
+
+
+class UnknownPath(UsageError, LookupError):
+    """The caller named a place that the tree does not have."""
+
+
+# -- sending and asking ------------------------------------------------------------------------------------------------
+
+
+class MessageTypeError(TrouperError, TypeError):
+    """The sender passed a message that the mailbox of `ref` does not take.
+
+    Args:
+        message: the refused message.
+        ref: the actor it was for.
+        allowed: the types in its mailbox.
+    """
+
+    def __init__(self, message: object, ref: object, allowed: Iterable[type]) -> None:
+        allowed = tuple(allowed)
+        super().__init__(message, ref, allowed)
+        self.message = message
+        self.ref = ref
+        self.allowed = allowed
+
+    def __str__(self) -> str:
+        given = f"given {show(self.message)} (a {type_name(type(self.message))})"
+        return f"{self.ref}: {given}, allowed: {type_names(self.allowed)}"
+
+
+class MailboxFull(TrouperError):
+    """The mailbox of `ref` has the policy `reject` and no room; nobody's fault, the sender decides what to do.
+
+    Args:
+        message: the refused message.
+        ref: the actor it was for.
+        capacity: how many messages wait there.
+    """
+
+    def __init__(self, message: object, ref: object, capacity: int) -> None:
+        super().__init__(message, ref, capacity)
+        self.message = message
+        self.ref = ref
+        self.capacity = capacity
+
+    def __str__(self) -> str:
+        return (
+            f"{self.ref}: given {show(self.message)}, but {self.capacity} messages wait already and its mailbox rejects"
+            f" more; wait for room with `offer`, or choose another `overflow`"
+        )
+
+
+class AskError(TrouperError):
+    """An ask ended without its answer.
+
+    Args:
+        message: the request.
+        detail: what happened, in words, if the class does not say all.
+    """
+
+    said = "there is no answer"
+
+    def __init__(self, message: object, detail: str = "") -> None:
+        super().__init__()  # TimeoutError, a base of one of us, gives meaning to its arguments
+        self.args = (message, detail)
+        self.message = message
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f"{show(self.message)}: {self.detail or self.said}"
+
+
+class AskTimeout(AskError, TimeoutError):
+    """The actor did not answer in time."""
+
+    said = "no answer in time"
+
+
+class ActorRestarted(AskError):
+    """The actor crashed while it handled the request (its `__cause__`) and was, or will be, restarted."""
+
+    said = "the actor crashed before it had answered"
+
+
+class ActorStopped(AskError):
+    """The actor is stopped for good, before or after the request came; `__cause__` is why, if it crashed."""
+
+    said = "the actor is stopped"
+
+
+class ReplyTypeError(AskError, TypeError):
+    """The author of the actor answered with something else than the `R` of the `Request[R]`."""
+
+    said = "the reply has the wrong type"
+
+
+class ReplyDropped(AskError):
+    """The author of the actor let go of the `ReplyTo` without an answer."""
+
+    said = "the actor dropped the request without an answer"
+
+
+# -- failures in the tree ----------------------------------------------------------------------------------------------
+
+
+class Failure(TrouperError):
+    """Something in the tree failed; `__cause__` is the error of the user's code, where there is one.
+
+    Args:
+        path: where in the tree (or which lane).
+        detail: what happened, in words, if the class does not say all.
+    """
+
+    said = "failed"
+
+    def __init__(self, path: str, detail: str = "") -> None:
+        super().__init__(path, detail)
+        self.path = path
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.detail or self.said}"
+
+
+class StartFailed(Failure):
+    """A child failed while the tree was booted, or where it was spawned; the cause is its error."""
+
+    said = "the start failed"
+
+
+class StartTimeout(Failure):
+    """A child was not ready within its `start_timeout`."""
+
+    said = "the start took longer than `start_timeout`"
+
+
+class StopTimeout(Failure):
+    """A child did not stop within its `shutdown` and was killed."""
+
+    said = "the stop took longer than `shutdown`"
+
+
+class RestartLimitExceeded(Failure):
+    """A supervisor restarted more often than allowed, and gives up; `__cause__` is the last error of the child.
+
+    Args:
+        path: the supervisor (or the child, where each has its own budget).
+        history: what was restarted, the oldest first.
+        n: the restarts allowed ...
+        within: ... in so many seconds.
+    """
+
+    def __init__(self, path: str, history: Sequence[object], n: int, within: float) -> None:
+        super().__init__(path)
+        self.args = (path, history, n, within)
+        self.history = history
+        self.n = n
+        self.within = within
+
+    def __str__(self) -> str:
+        text = f"{self.path}: more than {self.n} restarts in {self.within:g} s"
+        return f"{text}: {', '.join(map(str, self.history))}" if self.history else text
+
+
+class Unkillable(Failure):
+    """User code did not end when it was killed: it blocks, or swallows cancellation."""
+
+    said = "it does not end, not even killed"
+
+
+class LeakedScope(Failure):
+    """A handler left a cancel scope, a nursery, a lock or a cancellation behind in the task that ran it."""
+
+    said = "the handler left a scope, a nursery, a lock or a cancellation behind; open and close them in one handler"
+
+
+class StrayCancellation(Failure):
+    """A handler ended with a cancellation that nobody had asked for."""
+
+    said = "cancelled, and nobody had asked for that"
+
+
+class LaneBroken(Failure):
+    """The event loop of a lane ended by itself, or cannot run."""
+
+    said = "the lane is broken"
+
+
+class DaemonFailed(TrouperError):
+    """Raised out of `async with open_daemon(...)`: a failure (its `__cause__`) reached the root of the tree.
+
+    Args:
+        exit_code: what a daemon that owns its process would have exited with.
+        detail: what happened, in words.
+    """
+
+    def __init__(self, exit_code: int = 70, detail: str = "a failure reached the root") -> None:
+        super().__init__(exit_code, detail)
+        self.exit_code = exit_code
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f"the daemon failed (exit code {self.exit_code}): {self.detail}"
+
+
+# -- said by actors ----------------------------------------------------------------------------------------------------
+
+
+class Shutdown(TrouperError):
+    """Raise it in an actor to end it in good order: the reason is `shutdown`, which restarts permanent children only.
+
+    Args:
+        why: anything, for the log and for those who watch.
+    """
+
+    def __init__(self, why: object = None) -> None:
+        super().__init__(why)
+        self.why = why
+
+    def __str__(self) -> str:
+        return "shutdown" if self.why is None else f"shutdown: {self.why}"
+
+
+class Declined(TrouperError):
+    """Raise it in `on_start` to decline to run, as OTP's `ignore`: the child keeps its place, nothing runs.
+
+    Args:
+        why: for the log.
+    """
+
+    def __init__(self, why: str = "") -> None:
+        super().__init__(why)
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"declined: {self.why}" if self.why else "declined"
+
+
+class Stopping(BaseException):
+    """Raised by the blocking calls of the runtime in a threading actor that was asked to stop. Let it pass."""
+
+
+# -- words -------------------------------------------------------------------------------------------------------------
+
+
+class Words(str):
+    """A text that stands in an error without quotes, in the place of a value."""
+
+    __slots__ = ()
+    __repr__ = str.__str__
+
+
+def show(value: object, limit: int = 200) -> str:
+    """Return the repr of any value on one line of at most `limit` characters, also if its `__repr__` fails."""
+    text = f"<{type_name(type(value))}>"
+    with contextlib.suppress(Exception):
+        text = " ".join(repr(value).split())
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."
+
+
+def type_name(cls: type) -> str:
+    """Return the name of a class as a user would write it: builtins bare, others with their module."""
+    return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
+
+
+def type_names(types: Iterable[type]) -> str:
+    """Return the names of classes, joined by `|`, or `no message at all`."""
+    return " | ".join(map(type_name, types)) or "no message at all"

@@ -1,0 +1,159 @@
+"""The asyncio lane: guards are the dispatcher task's own cancellation, beds are futures."""
+
+from __future__ import annotations
+
+import asyncio
+from threading import get_ident
+from typing import TYPE_CHECKING, Any
+
+from trouper.lanes import hygiene
+from trouper.lanes.loop_lane import LoopLane
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from types import TracebackType
+    from typing import Self
+
+    from trouper.lanes.loop_lane import Task
+
+
+def own_task() -> asyncio.Task[Any]:
+    task = asyncio.current_task()
+    assert task is not None, "the lane's code runs in tasks"
+    return task
+
+
+def uncancel(task: asyncio.Task[Any]) -> None:
+    while task.cancelling():
+        task.uncancel()
+
+
+class AsyncioGuard:
+    """The cancellation of the dispatcher's task, taken back when the guard is left."""
+
+    def __init__(self) -> None:
+        self._task = own_task()
+        self.dirty = hygiene.asyncio_watch(self._task)
+        self.used = self.caught = False
+
+    def cancel(self) -> None:
+        self.used = True
+        self._task.cancel()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> bool | None:
+        uncancel(self._task)
+        self.caught = self.used and isinstance(error, asyncio.CancelledError)
+        return self.caught
+
+
+class AsyncioLane(LoopLane):
+    """All asyncio code of a daemon. `main` is what its loop runs."""
+
+    flavour = "asyncio"
+
+    async def main(self, started: Callable[[], object]) -> None:
+        """Run until `close`. `started` is called when orders and messages are handled."""
+        self.ident = get_ident()
+        self.loop = asyncio.get_running_loop()
+        self.spares = []
+        self.tasks: set[asyncio.Task[Any]] = set()
+        self.closing = asyncio.Event()
+        self.spawn_dispatcher()
+        started()
+        try:
+            await self.closing.wait()
+        finally:
+            self.over = True  # before the tasks are cancelled: a dispatcher ignores stray cancellations until then
+            for task in list(self.tasks):
+                task.cancel()
+            if self.tasks:
+                await asyncio.wait(self.tasks, timeout=1)
+            self.bury_late()
+
+    def close(self) -> None:
+        """End the lane, in its own thread."""
+        self.closing.set()
+
+    def now(self) -> float:
+        return self.loop.time()
+
+    def call_from_outside(self, fn: Callable[[], object]) -> None:
+        try:
+            self.loop.call_soon_threadsafe(fn)
+        except RuntimeError:  # the loop is closed
+            self.over = True
+            self.bury_late()
+
+    def call_later(self, seconds: float, fn: Callable[..., object], *args: Any) -> asyncio.TimerHandle:
+        return self.loop.call_later(seconds, self.post, fn, *args)
+
+    def keep(self, coro: Any) -> asyncio.Task[Any]:
+        task = self.loop.create_task(coro)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+        return task
+
+    # -- the dispatcher's needs --------------------------------------------------------------------------------------
+    def guard(self) -> AsyncioGuard:
+        return AsyncioGuard()
+
+    def spawn_dispatcher(self) -> None:
+        self.keep(self.dispatch())
+
+    async def checkpoint(self) -> None:
+        await asyncio.sleep(0)
+
+    async def breathe(self) -> None:
+        await asyncio.sleep(0)
+        self.begin_slice()
+
+    def is_here(self) -> bool:
+        return asyncio._get_running_loop() is self.loop
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    async def doze(self, keep: Callable[[Any], object], lost: Callable[[Any], object]) -> None:
+        bed = self.loop.create_future()
+        keep(bed)
+        try:
+            await bed
+        except asyncio.CancelledError:
+            if bed.cancelled() or self.over:
+                lost(bed)
+                raise
+            uncancel(own_task())  # roused at the same time: who roused us counts on it
+
+    def rouse(self, bed: asyncio.Future[None]) -> bool:
+        if bed.done():
+            return False
+        bed.set_result(None)
+        return True
+
+    async def repair(self) -> None:
+        """A task group or timeout left open is cut off from the loop with the task that ends."""
+
+    def stray(self, error: BaseException) -> bool:
+        return isinstance(error, asyncio.CancelledError)
+
+    # -- tasks -------------------------------------------------------------------------------------------------------
+    def start_task(
+        self, fn: Callable[..., Awaitable[object]], args: tuple[Any, ...], ended: Callable[[Task, BaseException | None], None]
+    ) -> asyncio.Task[Any]:
+        return self.keep(self.run_task(fn, args, ended))
+
+    async def run_task(
+        self, fn: Callable[..., Awaitable[object]], args: tuple[Any, ...], ended: Callable[[Task, BaseException | None], None]
+    ) -> None:
+        error: BaseException | None = None
+        try:
+            await fn(*args)
+        except BaseException as exc:  # noqa: BLE001 - reported to the task's actor
+            error = exc
+        if not self.over:
+            ended(own_task(), error)

@@ -1,0 +1,159 @@
+"""A value that comes once, from any thread, and is waited for in trio, in asyncio or in a thread."""
+
+from __future__ import annotations
+
+import asyncio
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import trio
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
+
+
+def in_asyncio() -> bool:
+    return asyncio._get_running_loop() is not None  # the public one raises where there is none
+
+
+def in_event_loop() -> bool:
+    """Whether blocking this thread would block an event loop."""
+    return in_asyncio() or trio.lowlevel.in_trio_run()
+
+
+class Slot(Generic[T]):
+    """One result. The first `put` or `fail` wins; the others are told that they came too late.
+
+    The taker publishes its wake-up *before* it looks whether the result is there; the giver stores the result *before* it
+    looks for a wake-up. So one of them sees the other.
+    """
+
+    __slots__ = ("_error", "_first", "_value", "_wake", "done")
+
+    def __init__(self) -> None:
+        self._first = [None]
+        self._value: Any = None
+        self._error: BaseException | None = None
+        self._wake: Callable[[], object] | None = None
+        self.done = False
+
+    def put(self, value: T) -> bool:
+        """Give the result; False if there was one already."""
+        return self.claim() and self.settle(value, None)
+
+    def fail(self, error: BaseException) -> bool:
+        """Give an error, which the waiter raises; False if there was a result already."""
+        return self.claim() and self.settle(None, error)
+
+    def claim(self) -> bool:
+        """Become the one who gives the result. Atomic: one caller, of any thread, gets True, and must `settle` then."""
+        try:
+            self._first.pop()
+        except IndexError:
+            return False
+        return True
+
+    def settle(self, value: Any, error: BaseException | None) -> bool:
+        """Give the claimed result and wake who waits for it."""
+        self._value, self._error, self.done = value, error, True
+        if (wake := self._wake) is not None:
+            wake()
+        return True
+
+    def wake_by(self, wake: Callable[[], object]) -> None:
+        """Have `wake` called when the result is there; look at `done` after this call."""
+        self._wake = wake
+
+    def take(self) -> T:
+        """The result that is there, or its error raised."""
+        error = self._error
+        if error is not None:
+            self._error = None
+            try:
+                raise error
+            finally:
+                del error
+        return self._value  # type: ignore[no-any-return]
+
+    async def wait(self, timeout: float | None = None) -> bool:
+        """Wait at most `timeout` seconds (None: for ever) in the running trio or asyncio task. False: it timed out."""
+        if self.done:
+            return True
+        await (self._wait_asyncio(timeout) if in_asyncio() else self._wait_trio(timeout))
+        self._wake = None
+        return self.done
+
+    async def _wait_trio(self, timeout: float | None) -> None:
+        task, token = trio.lowlevel.current_task(), trio.lowlevel.current_trio_token()
+        asleep = True
+
+        def rouse() -> None:
+            nonlocal asleep
+            if asleep:
+                asleep = False
+                trio.lowlevel.reschedule(task)
+
+        def abort(_: object) -> trio.lowlevel.Abort:
+            nonlocal asleep
+            asleep = False
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        def wake() -> None:
+            if trio.lowlevel.in_trio_run() and trio.lowlevel.current_trio_token() is token:
+                rouse()
+            else:
+                rouse_from_outside(token.run_sync_soon, rouse)
+
+        self._wake = wake
+        if self.done:
+            return
+        if timeout is None:
+            await trio.lowlevel.wait_task_rescheduled(abort)
+        else:
+            with trio.move_on_after(timeout):
+                await trio.lowlevel.wait_task_rescheduled(abort)
+
+    async def _wait_asyncio(self, timeout: float | None) -> None:
+        loop = asyncio.get_running_loop()
+        bed: asyncio.Future[None] = loop.create_future()
+
+        def rouse() -> None:
+            if not bed.done():
+                bed.set_result(None)
+
+        def wake() -> None:
+            if asyncio._get_running_loop() is loop:
+                rouse()
+            else:
+                rouse_from_outside(loop.call_soon_threadsafe, rouse)
+
+        self._wake = wake
+        if self.done:
+            return
+        timer = None if timeout is None else loop.call_later(timeout, rouse)
+        try:
+            await bed
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+    def wait_sync(self, timeout: float | None = None) -> bool:
+        """Block this thread at most `timeout` seconds (None: for ever). False: it timed out."""
+        bell: SimpleQueue[None] = SimpleQueue()
+        self._wake = lambda: bell.put(None)
+        if not self.done:
+            try:
+                bell.get(timeout=timeout)
+            except Empty:
+                pass
+        self._wake = None
+        return self.done
+
+
+def rouse_from_outside(call: Callable[[Callable[[], None]], object], rouse: Callable[[], None]) -> None:
+    try:
+        call(rouse)
+    except RuntimeError:
+        """The loop is over (trio's RunFinishedError is a RuntimeError), and with it whoever waited."""

@@ -1,0 +1,171 @@
+"""The trio lane: guards are cancel scopes, beds are tasks."""
+
+from __future__ import annotations
+
+from math import inf
+from threading import get_ident
+from typing import TYPE_CHECKING, Any
+
+import trio
+from trio.lowlevel import Abort, cancel_shielded_checkpoint, current_task, enable_ki_protection, reschedule, wait_task_rescheduled
+
+from trouper.lanes import hygiene
+from trouper.lanes.loop_lane import LoopLane
+from trouper.lanes.timers import HeapTimer, Timers
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from types import TracebackType
+    from typing import Self
+
+    from trouper.lanes.loop_lane import Task
+
+
+class TrioGuard:
+    """A cancel scope, and how the task looked inside it."""
+
+    def __init__(self) -> None:
+        self._scope = trio.CancelScope()
+        self.cancel = self._scope.cancel
+
+    def __enter__(self) -> Self:
+        self._scope.__enter__()
+        self.dirty = hygiene.trio_watch(current_task())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> bool | None:
+        return self._scope.__exit__(kind, error, trace)
+
+    @property
+    def used(self) -> bool:
+        return self._scope.cancel_called
+
+    @property
+    def caught(self) -> bool:
+        return self._scope.cancelled_caught
+
+
+class TrioLane(LoopLane):
+    """All trio code of a daemon. `main` is what its loop runs; the control lane is one of these, too."""
+
+    flavour = "trio"
+
+    async def main(self, started: Callable[[], object]) -> None:
+        """Run until `close`. `started` is called when orders and messages are handled."""
+        self.ident = get_ident()
+        self.token = trio.lowlevel.current_trio_token()
+        self.spares = []
+        self.timers = Timers()
+        self.alarm = trio.CancelScope()
+        self.closing = trio.Event()
+        try:
+            async with trio.open_nursery() as self.nursery:
+                self.nursery.start_soon(self.keep_time)
+                self.spawn_dispatcher()
+                started()
+                await self.closing.wait()
+                self.over = True
+                self.nursery.cancel_scope.cancel()
+        finally:
+            self.over = True
+            self.bury_late()
+
+    def close(self) -> None:
+        """End the lane, in its own thread."""
+        self.closing.set()
+
+    def now(self) -> float:
+        return trio.current_time()
+
+    def call_from_outside(self, fn: Callable[[], object]) -> None:
+        try:
+            self.token.run_sync_soon(fn)
+        except trio.RunFinishedError:
+            self.over = True
+            self.bury_late()
+
+    # -- timers ------------------------------------------------------------------------------------------------------
+    def call_later(self, seconds: float, fn: Callable[..., object], *args: Any) -> HeapTimer:
+        timer = self.timers.add(trio.current_time() + seconds, fn, *args)
+        if timer.when < self.alarm.deadline:
+            self.alarm.deadline = timer.when
+        return timer
+
+    async def keep_time(self) -> None:
+        while True:
+            with trio.CancelScope(deadline=self.timers.next()) as self.alarm:
+                await trio.sleep(inf)
+            for timer in self.timers.due(trio.current_time()):
+                if timer.fn is not None:
+                    self.post(timer.fn, *timer.args)
+
+    # -- the dispatcher's needs --------------------------------------------------------------------------------------
+    def guard(self) -> TrioGuard:
+        return TrioGuard()
+
+    def spawn_dispatcher(self) -> None:
+        self.nursery.start_soon(self.dispatch_protected, name=f"trouper {self.name}")
+
+    @enable_ki_protection
+    async def dispatch_protected(self) -> None:
+        await self.dispatch()
+
+    async def checkpoint(self) -> None:
+        await cancel_shielded_checkpoint()
+
+    async def breathe(self) -> None:
+        await trio.lowlevel.checkpoint()
+        self.begin_slice()
+
+    def is_here(self) -> bool:
+        return trio.lowlevel.in_trio_run() and get_ident() == self.ident
+
+    async def sleep(self, seconds: float) -> None:
+        await trio.sleep(seconds)
+
+    async def doze(self, keep: Callable[[Any], object], lost: Callable[[Any], object]) -> None:
+        task = current_task()
+
+        def abort(_: object) -> Abort:
+            lost(task)
+            return Abort.SUCCEEDED
+
+        keep(task)
+        await wait_task_rescheduled(abort)
+
+    def rouse(self, bed: trio.lowlevel.Task) -> bool:
+        reschedule(bed)
+        return True
+
+    async def repair(self) -> None:
+        await hygiene.trio_repair(current_task())
+
+    def stray(self, error: BaseException) -> bool:
+        return isinstance(error, trio.Cancelled)
+
+    # -- tasks -------------------------------------------------------------------------------------------------------
+    def start_task(
+        self, fn: Callable[..., Awaitable[object]], args: tuple[Any, ...], ended: Callable[[Task, BaseException | None], None]
+    ) -> trio.CancelScope:
+        scope = trio.CancelScope()
+        self.nursery.start_soon(self.run_task, scope, fn, args, ended)
+        return scope
+
+    @enable_ki_protection
+    async def run_task(
+        self,
+        scope: trio.CancelScope,
+        fn: Callable[..., Awaitable[object]],
+        args: tuple[Any, ...],
+        ended: Callable[[Task, BaseException | None], None],
+    ) -> None:
+        error: BaseException | None = None
+        try:
+            with scope:
+                await fn(*args)
+        except BaseException as exc:  # noqa: BLE001 - reported to the task's actor
+            error = exc
+        if not self.over:
+            ended(scope, error)

@@ -1,0 +1,81 @@
+"""One log record per death: it waits for what the supervisor makes of the death, and says both."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+if TYPE_CHECKING:
+    from trouper.reasons import Reason
+
+log = logging.getLogger("trouper")
+
+
+@attrs.define
+class Death:
+    path: str
+    generation: int
+    reason: Reason
+    uptime: float
+
+    def log(self, consequence: str) -> None:
+        reason = self.reason
+        level = logging.ERROR if reason.abnormal else logging.INFO
+        cause = reason.cause if reason.abnormal else None
+        log.log(
+            level,
+            "%s: generation %d ended after %.3g s: %s; %s",
+            self.path,
+            self.generation,
+            self.uptime,
+            reason,
+            consequence,
+            exc_info=(type(cause), cause, cause.__traceback__) if cause is not None else None,
+            extra={"trouper": {"path": self.path, "generation": self.generation}},
+        )
+
+
+class Deaths:
+    """The deaths below one supervisor that are not logged yet."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.open: dict[str, Death] = {}
+
+    def noted(self, node: Any, path: str, generation: int, reason: Reason, uptime: float) -> None:
+        """It died."""
+        self.flush(node, "no consequence")
+        self.open[node.name] = Death(path, generation, reason, uptime)
+
+    def flush(self, node: Any, consequence: str) -> Death | None:
+        death = self.open.pop(node.name, None)
+        if death is not None:
+            death.log(consequence)
+        return death
+
+    def stopped(self, node: Any) -> None:
+        """It was being stopped."""
+        death = self.open.pop(node.name)
+        if death.reason.abnormal:
+            death.log("it was being stopped")
+
+    def counted(self, node: Any, reason: Reason, used: int, n: int, within: float) -> None:
+        """It is restarted, and that counts."""
+        self.flush(node, f"restarting it, {used} of {n} in {within:g} s")
+
+    def absorbed(self, node: Any) -> None:
+        """It comes up again with its group."""
+        self.flush(node, "restarting it with its group")
+
+    def final(self, node: Any) -> BaseException | None:
+        """Nobody plans to start it again. Returns the cause."""
+        death = self.flush(node, "not restarted")
+        return None if death is None else death.reason.cause
+
+    def given_up(self) -> None:
+        """The supervisor is at its end."""
+        for death in self.open.values():
+            death.log(f"the supervisor {self.path} ends")
+        self.open.clear()

@@ -1,0 +1,74 @@
+"""A tree in words, and what a look at the whole of its messages finds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from trouper.errors import SpecError, Words, type_names
+from trouper.supervision.spec import Child
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from trouper.supervision.place import Placed
+
+
+def describe(placed: Placed, depth: int = 0) -> Iterator[str]:
+    """Yield a line for each node: its name, what it is and its options.
+
+    Args:
+        placed: a tree that knows its places.
+        depth: how far to indent.
+    """
+    name = placed.name or "/"
+    yield f"{'  ' * depth}{name}: {of_child(placed.spec) if isinstance(placed.spec, Child) else of_supervisor(placed)}"
+    for node in placed.children:
+        yield from describe(node, depth + 1)
+
+
+def of_child(child: Child[Any]) -> str:
+    definition, options = child.definition, child.choice
+    types = definition.accepted()
+    mailbox = "anything" if types is None else type_names(types)
+    parts = [f"{definition.cls.__name__}, {definition.flavour}, {options.restart}", f"takes {mailbox}"]
+    if types != ():
+        size = "no bound" if options.mailbox.capacity is None else f"{options.mailbox.capacity}, {options.mailbox.overflow}"
+        parts.append(f"mailbox {size}")
+    parts.append(f"start within {options.start_timeout:g} s, shutdown {options.shutdown:g} s")
+    parts += [word for word in ("significant", "drain") if getattr(options, word)]
+    return "; ".join(parts)
+
+
+def of_supervisor(placed: Placed) -> str:
+    spec: Any = placed.spec
+    parts = [f"{spec.strategy}, {spec.limit.n} restarts in {spec.limit.within:g} s"]
+    if spec.auto_shutdown != "never":
+        parts.append(f"auto-shutdown {spec.auto_shutdown}")
+    if placed.path != "/":
+        parts.append(spec.restart + (", significant" if spec.significant else ""))
+    return "; ".join(parts)
+
+
+def check_tags(placed: Placed) -> None:
+    """Refuse a mailbox in which two classes of messages have one tag: encoded, they could not be told apart.
+
+    Raises:
+        SpecError: naming the actor, the tag and both classes.
+    """
+    for node in placed.walk():
+        if isinstance(node.spec, Child):
+            seen: dict[object, type] = {}
+            for kind in node.spec.definition.accepted() or ():
+                tag = tag_of(kind)
+                if tag is not None and seen.setdefault(tag, kind) is not kind:
+                    given = Words(f"the tag {tag!r} of both {type_names((seen[tag], kind))}")
+                    raise SpecError(node.path, "mailbox", given, "different tags, such as `class X(Message, tag='x')`")
+
+
+def tag_of(kind: type) -> object:
+    if not issubclass(kind, msgspec.Struct):
+        return None
+    info = msgspec.inspect.type_info(kind)
+    return getattr(info, "tag", None)

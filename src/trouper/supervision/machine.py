@@ -1,0 +1,417 @@
+"""The supervision machine: what a supervisor decides, and nothing else.
+
+It has no clock, no loop and no thread. Events go in as calls, in the order in which they happened, with the time;
+actions come out in `Machine.actions`, which whoever drives the machine drains and carries out. Inside, every event is a
+*job*: a generator that reads like OTP's own clauses and waits, by a bare `yield`, for the answer to the one `Start` or
+`Stop` that is outstanding. One job runs at a time, and what happens meanwhile waits its turn: the machine is a
+`gen_server` without the process.
+
+What it decides is what the `supervisor` of Erlang/OTP decides
+---------------------------------------------------------------
+- **Boot** starts the members in order. The first that fails stops what runs, in reverse, and fails the boot.
+- **An exit** is judged by the child's `restart` and the reason: a `permanent` child is always restarted, a `transient`
+  one after an abnormal exit only, a `temporary` one never: it is forgotten.
+- **A restart** takes a group down, in reverse start order, and up again, in start order: the child alone
+  (`one_for_one`), every member (`one_for_all`), or the child and those after it (`rest_for_one`). Temporary members of
+  the group are forgotten; all others are started, also one that was down before.
+- **The limit**: every automatic restart counts, a failed one too; boot and requests do not. One more than the limit
+  allows, and the supervisor stops everything and ends.
+- **A restart that fails** leaves the child `restarting`. It is tried again through the driver's queue, so that requests
+  get a turn (to terminate it, for instance, which ends the trying), as a new counted restart of the child that failed.
+- **An exit while others are being stopped and started** waits. If its child was stopped meanwhile, it is absorbed;
+  else it is judged, as a new failure. A report about an older generation is ignored.
+- **A child may decline** to run: its spec stays (a temporary one's does not) and nothing runs.
+- **Auto-shutdown**: a significant child that ends by itself, and is not restarted, takes the supervisor with it, at
+  once (`any_significant`) or as the last one (`all_significant`). One that a request stopped does not.
+- **Requests** (`add`, `terminate`, `restart`, `delete`) are answered in order, in OTP's words.
+
+What it does better
+-------------------
+- The window is measured in float seconds: a restart at `t` counts while `now - t < within`.
+- `stop` pre-empts everything: a start that hangs is stopped, a restart that keeps failing is not waited for, requests
+  under way are answered `shutting_down`.
+- `view` and `count` answer at any time, also in the middle of a start.
+- A supervisor over its limit ends with the abnormal reason `restart_limit`, its history and the last exception; OTP's
+  ends with `shutdown`, which a transient parent ignores.
+- `Close` says when a child's mailbox has no future, once per time that this becomes true. At the end of the machine it
+  says nothing: whether the members come back is up to the parent, which may start the supervisor anew.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, final
+
+from trouper.reasons import SHUTDOWN, Reason, restart_limit
+from trouper.supervision.actions import (
+    Action,
+    Answer,
+    Attempt,
+    BootFailed,
+    Close,
+    Down,
+    Forget,
+    Last,
+    Restarting,
+    Retry,
+    Start,
+    Stop,
+    Stopped,
+    Up,
+)
+from trouper.supervision.budget import Budget
+from trouper.supervision.jobs import Jobs
+from trouper.supervision.members import Count, Member, Members, Restart, State, Strategy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from trouper.supervision.members import Child
+
+__all__ = [
+    "Action",
+    "Answer",
+    "Attempt",
+    "AutoShutdown",
+    "BootFailed",
+    "Close",
+    "Count",
+    "Down",
+    "Forget",
+    "Last",
+    "Machine",
+    "Member",
+    "Restart",
+    "Restarting",
+    "Retry",
+    "Start",
+    "State",
+    "Stop",
+    "Stopped",
+    "Strategy",
+    "Up",
+]
+
+AutoShutdown = Literal["never", "any_significant", "all_significant"]
+
+_Told: TypeAlias = Literal["started", "declined", "stopped"] | Reason
+_Job: TypeAlias = Generator[None, _Told | None, None]
+
+
+class _Limit(Protocol):
+    @property
+    def n(self) -> int: ...
+    @property
+    def within(self) -> float: ...
+
+
+@final
+class Machine:
+    """One supervisor's decisions.
+
+    Args:
+        strategy: `one_for_one`, `one_for_all` or `rest_for_one`.
+        limit: how many restarts (`n`) are allowed within how many seconds (`within`).
+        auto_shutdown: `never`, `any_significant` or `all_significant`.
+        members: the children in start order; no two with one id.
+        limit_each: whether every member has that limit for itself, instead of all together.
+
+    Call `boot` once, and first. Times are seconds of one clock that does not go backwards. Example::
+
+        machine = Machine("one_for_one", Limit(3, within=30.0), "never", [Member("web")])
+        machine.boot(0.0)  # actions: Start("web", 1)
+        machine.started("web", 1, 0.1)  # actions: Up()
+    """
+
+    def __init__(
+        self,
+        strategy: Strategy,
+        limit: _Limit,
+        auto_shutdown: AutoShutdown,
+        members: Iterable[Member],
+        *,
+        limit_each: bool = False,
+    ) -> None:
+        self.actions: list[Action] = []
+        self._strategy: Strategy = strategy
+        self._auto_shutdown: AutoShutdown = auto_shutdown
+        self._limit = limit
+        self._budget = None if limit_each else Budget(limit.n, limit.within)
+        self._members = Members()
+        self._retries: deque[Child] = deque()  # one for each Retry
+        self._tickets: deque[object] = deque()  # of the requests that have no answer yet
+        self._jobs: Jobs[_Told] = Jobs(first=self._boot())
+        self._busy: Child | None = None  # whose start or stop is outstanding
+        self._last: Last | None = None  # what to say when all is stopped
+        self._now = 0.0
+        for member in members:
+            self._members.enter(member)
+
+    # -- what happened -------------------------------------------------------------------------------------------------
+    def boot(self, now: float) -> None:
+        """Start the members in order; this ends in `Up` or `BootFailed`."""
+        self._now = now
+        if self._busy is None:
+            self._jobs.go_on()
+
+    def started(self, child_id: str, generation: int, now: float) -> None:
+        """Answer to `Start`: it runs."""
+        self._heard(child_id, generation, "starting", "started", now)
+
+    def declined(self, child_id: str, generation: int, now: float) -> None:
+        """Answer to `Start`: it does not want to run (OTP's `ignore`)."""
+        self._heard(child_id, generation, "starting", "declined", now)
+
+    def start_failed(self, child_id: str, generation: int, reason: Reason, now: float) -> None:
+        """Answer to `Start`: it failed, and nothing runs."""
+        self._heard(child_id, generation, "starting", reason, now)
+
+    def stopped(self, child_id: str, generation: int, now: float) -> None:
+        """Answer to `Stop`: nothing runs, whether it was stopped or had ended by itself."""
+        self._heard(child_id, generation, "stopping", "stopped", now)
+
+    def exited(self, child_id: str, generation: int, reason: Reason, now: float) -> None:
+        """It ended by itself. Ignored for an older generation, absorbed for a child that is being stopped."""
+        self._now = now
+        child = self._members.get(child_id)
+        if child is None or child.generation != generation or child.over:
+            return
+        child.over = True
+        self._heard(child_id, generation, "starting", reason, now)
+        self._submit(self._judge(child, generation, reason))
+
+    def stop(self, now: float) -> None:
+        """Stop everything, whatever is under way; this ends in `Stopped`. Once is enough, twice does no harm."""
+        self._now = now
+        if self._last is None:
+            self._jobs.preempt(self._end(Stopped()))
+        else:
+            self._last = Stopped()
+
+    def resume(self, now: float) -> None:
+        """Try to restart again: once for each `Retry`."""
+        self._now = now
+        if self._retries:
+            self._submit(self._retry(self._retries.popleft()))
+
+    # -- what is asked -------------------------------------------------------------------------------------------------
+    def add(self, ticket: object, member: Member, now: float) -> None:
+        """Start a new child, the last in the order, as OTP's `start_child`."""
+        self._ask(ticket, self._add(member), now)
+
+    def terminate(self, ticket: object, child_id: str, now: float) -> None:
+        """Stop a child or give up its restart, as OTP's `terminate_child`; a temporary one is forgotten."""
+        self._ask(ticket, self._terminate(child_id), now)
+
+    def restart(self, ticket: object, child_id: str, now: float) -> None:
+        """Start a child that is down, as OTP's `restart_child`."""
+        self._ask(ticket, self._start_again(child_id), now)
+
+    def delete(self, ticket: object, child_id: str, now: float) -> None:
+        """Forget a child that is down, as OTP's `delete_child`."""
+        self._ask(ticket, self._delete(child_id), now)
+
+    def view(self) -> list[tuple[str, State]]:
+        """Id and state of every member in start order, at any time; `undefined` means that only its spec is there."""
+        return self._members.view()
+
+    def count(self) -> Count:
+        """How many members there are, and how many run."""
+        return self._members.count()
+
+    # -- one job for each kind of event --------------------------------------------------------------------------------
+    def _boot(self) -> _Job:
+        for child in list(self._members):
+            if failure := (yield from self._start(child)):
+                yield from self._end(BootFailed(child.id, failure))
+                return
+        self.actions.append(Up())
+
+    def _judge(self, child: Child, generation: int, reason: Reason) -> _Job:
+        if child.generation != generation or child.state != "running":
+            return  # stopped in the meantime: absorbed
+        match child.restart, reason.abnormal:
+            case ("permanent", _) | ("transient", True):
+                yield from self._restart(child, reason)
+            case _:
+                self._retire(child)
+                if self._takes_all_along(child):
+                    yield from self._end(Down(SHUTDOWN))
+
+    def _takes_all_along(self, child: Child) -> bool:
+        match child.significant, self._auto_shutdown:
+            case (False, _) | (_, "never"):
+                return False
+            case _, "any_significant":
+                return True
+            case _:
+                return not self._members.vital
+
+    def _retry(self, child: Child) -> _Job:
+        if child.state == "restarting":
+            yield from self._restart(child, child.failure)
+
+    def _add(self, member: Member) -> _Job:
+        if member.significant and (member.restart == "permanent" or self._auto_shutdown == "never"):
+            return self._answer("bad_combination")
+        if known := self._members.get(member.id):
+            return self._answer("already_started" if known.state == "running" else "already_present")
+        child = self._members.enter(member)
+        failure = yield from self._start(child)
+        if failure:
+            self._forget(child)
+        return self._answer_start(child, failure)
+
+    def _start_again(self, child_id: str) -> _Job:
+        child = self._members.get(child_id)
+        if child is None or child.state != "undefined":
+            return self._refuse(child)
+        failure = yield from self._start(child)
+        if failure:
+            self._retire(child)
+        return self._answer_start(child, failure)
+
+    def _delete(self, child_id: str) -> _Job:
+        yield from ()  # a job like the others, though it never waits
+        child = self._members.get(child_id)
+        if child is None or child.state != "undefined":
+            return self._refuse(child)
+        self._forget(child)
+        return self._answer("ok")
+
+    def _terminate(self, child_id: str) -> _Job:
+        child = self._members.get(child_id)
+        if child is None:
+            return self._refuse(child)
+        cancelled = child.state == "restarting"
+        yield from self._stop(child)
+        self._retire(child)
+        if cancelled and self._strategy != "one_for_one":
+            for waiting in self._members.stranded():
+                self._close(waiting)
+        return self._answer("ok")
+
+    # -- what the jobs are made of -------------------------------------------------------------------------------------
+    def _restart(self, child: Child, reason: Reason) -> _Job:
+        self._members.become(child, "undefined")
+        budget = self._budget_of(child)
+        if budget.add(self._now, Attempt(self._now, child.id, reason)):
+            yield from self._end(Down(restart_limit(reason.cause, budget.history)))
+            return
+        self.actions.append(Restarting(child.id, reason, budget.used(self._now), budget.n))
+        yield from self._start_group((yield from self._stop_group(child)))
+
+    def _stop_group(self, child: Child) -> Generator[None, _Told | None, list[Child]]:
+        group = self._members.group(child, self._strategy)
+        for member in reversed(group):
+            yield from self._stop(member)
+            if member.restart == "temporary":
+                self._forget(member)
+        return [member for member in group if member.restart != "temporary"]
+
+    def _start_group(self, group: Iterable[Child]) -> _Job:
+        for member in group:
+            if failure := (yield from self._start(member)):
+                member.failure = failure
+                self._members.become(member, "restarting")
+                self._retries.append(member)
+                self.actions.append(Retry())
+                return
+
+    def _end(self, last: Last) -> _Job:
+        self._last = last
+        self._jobs.drop_queued()
+        while self._tickets:
+            self._answer("shutting_down")
+        if self._busy is not None:
+            yield from self._stop(self._busy)
+        for child in reversed(self._members):
+            yield from self._stop(child)
+        self.actions.append(self._last)
+
+    def _start(self, child: Child) -> Generator[None, _Told | None, Reason | None]:
+        """Return why it failed; one that declined has been dealt with."""
+        child.generation += 1
+        child.over = child.closed = False
+        self._members.become(child, "starting")
+        self._busy = child
+        self.actions.append(Start(child.id, child.generation))
+        told = yield
+        if told == "started":
+            self._members.become(child, "running")
+            return None
+        child.over = True
+        if isinstance(told, Reason):
+            self._members.become(child, "undefined")
+            return told
+        self._retire(child)
+        return None
+
+    def _stop(self, child: Child) -> _Job:
+        if child.state == "stopping":
+            yield
+        elif child.state in ("starting", "running") and not child.over:
+            self._members.become(child, "stopping")
+            self._busy = child
+            self.actions.append(Stop(child.id, child.generation))
+            yield
+        self._members.become(child, "undefined")
+
+    def _retire(self, child: Child) -> None:
+        """It is down, and nobody plans to start it."""
+        self._members.become(child, "undefined")
+        if child.restart == "temporary":
+            self._forget(child)
+        else:
+            self._close(child)
+
+    def _close(self, child: Child) -> None:
+        if not child.closed:
+            child.closed = True
+            self.actions.append(Close(child.id))
+
+    def _forget(self, child: Child) -> None:
+        self._members.remove(child)
+        self.actions.append(Forget(child.id))
+
+    def _budget_of(self, child: Child) -> Budget:
+        if self._budget is not None:
+            return self._budget
+        if child.budget is None:
+            child.budget = Budget(self._limit.n, self._limit.within)
+        return child.budget
+
+    # -- requests are answered in order --------------------------------------------------------------------------------
+    def _ask(self, ticket: object, job: _Job, now: float) -> None:
+        self._now = now
+        self._tickets.append(ticket)
+        if self._last is None:
+            self._submit(job)
+        else:
+            self._answer("shutting_down")
+
+    def _answer(self, result: str, reason: Reason | None = None) -> None:
+        self.actions.append(Answer(self._tickets.popleft(), result, reason))
+
+    def _answer_start(self, child: Child, failure: Reason | None) -> None:
+        if failure:
+            self._answer("nope", failure)
+        else:
+            self._answer("ok" if child.state == "running" else "ok_undefined")
+
+    def _refuse(self, child: Child | None) -> None:
+        self._answer("not_found" if child is None else child.state)
+
+    # -- one job at a time ---------------------------------------------------------------------------------------------
+    def _submit(self, job: _Job) -> None:
+        if self._last is None:
+            self._jobs.submit(job)
+
+    def _heard(self, child_id: str, generation: int, state: State, told: _Told, now: float) -> None:
+        """Go on if this is what is waited for; else it is too late and changes nothing."""
+        child = self._busy
+        if child is not None and (child.id, child.generation, child.state) == (child_id, generation, state):
+            self._now = now
+            self._busy = None
+            self._jobs.go_on(told)

@@ -1,0 +1,518 @@
+"""The supervisor: it carries out what its machine decides, in the thread of one lane.
+
+The supervisors of the static tree live in the control lane, which runs no user code. What an actor spawned is supervised in the
+actor's own lane (for a threading actor, whose thread is the user's, in the control lane). A supervisor is a `Node` for the one
+above it, as an actor's cell is: it is begun, halted, killed and closed, and reports what becomes of it.
+
+Starts and stops are jobs with a deadline. Past `start_timeout` a start is killed; past `shutdown` a stop is. What does not end
+within a second grace after that is unkillable: its stack goes to the log, no second generation is ever started beside it, and
+the failure goes straight to the root.
+"""
+
+from __future__ import annotations
+
+import logging
+from math import inf, isfinite
+from typing import TYPE_CHECKING, Any, Protocol
+
+import attrs
+
+from trouper.actors.cell import Cell
+from trouper.errors import DuplicateChild, RestartLimitExceeded, SpecError, StartFailed, StartTimeout, Unkillable, Words
+from trouper.events import ActorDeclined, ActorEnded, ActorStarted
+from trouper.events import Restarting as RestartingEvent
+from trouper.reasons import KILLED, SHUTDOWN, Reason, restart_limit, start_failed, timeout
+from trouper.supervision import actions as act
+from trouper.supervision.deaths import Deaths
+from trouper.supervision.machine import Machine
+from trouper.supervision.members import Member
+from trouper.supervision.place import default_name, place
+from trouper.supervision.spec import Child, Supervisor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from trouper.actors.ref import Ref
+    from trouper.actors.world import Boss, World
+    from trouper.lanes.lane import Lane, Timer
+    from trouper.lanes.slot import Slot
+    from trouper.supervision.place import Placed
+
+log = logging.getLogger("trouper")
+
+GRACE = 5.0  # seconds between the kill and the verdict "unkillable"
+
+
+class Node(Protocol):
+    """What stands below a supervisor: an actor's cell or another supervisor."""
+
+    name: str
+    generation: int
+    since: float
+    deadline: Timer | None
+    abandoned: bool
+
+    def begin(self, generation: int) -> None: ...
+    def ask_halt(self) -> None: ...
+    def ask_kill(self, reason: Reason = ...) -> None: ...
+    def close(self, cause: BaseException | None = None) -> None: ...
+    def stack(self) -> str: ...
+
+
+class Branch:
+    """One supervisor at work.
+
+    Args:
+        world: what the daemon's actors share.
+        lane: where it lives.
+        boss: who supervises it.
+        name: its name below the boss.
+        path: where it stands.
+        spec: its strategy, limit and auto-shutdown.
+        children: the nodes below it that the tree declares.
+        limit_each: whether each child has a budget of its own.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        lane: Lane,
+        boss: Boss,
+        name: str,
+        path: str,
+        spec: Supervisor,
+        children: Iterable[Placed] = (),
+        *,
+        limit_each: bool = False,
+    ) -> None:
+        self.world, self.lane, self.boss = world, lane, boss
+        self.name, self.path, self.spec = name, path, spec
+        self.limit_each = limit_each
+        self.generation, self.since = 0, 0.0
+        self.deadline: Timer | None = None
+        self.abandoned = self.killing = False
+        self.declared = [self.plant(placed) for placed in children]
+        self.specs: dict[str, Child[Any] | Supervisor] = {}
+        self.nodes: dict[str, Node] = {}
+        self.coming: dict[str, Child[Any] | Supervisor] = {}
+        self.deaths = Deaths(path)
+        self.stopping: tuple[str, int] | None = None
+        self.machine: Machine | None = None
+        self.spawned = 0
+
+    def plant(self, placed: Placed) -> tuple[Node, Child[Any] | Supervisor]:
+        """Make the node of a declared child."""
+        if isinstance(placed.spec, Child):
+            return Cell(self.world, self, placed.name, placed.spec), placed.spec
+        branch = Branch(self.world, self.lane, self, placed.name, placed.path, placed.spec, placed.children)
+        return branch, placed.spec
+
+    # -- as a node ---------------------------------------------------------------------------------------------------
+    def begin(self, generation: int) -> None:
+        """Start with the declared children, as OTP's `init` does at each restart; what was added since is gone."""
+        self.generation, self.killing, self.stopping = generation, False, None
+        declared = {node.name: node for node, _ in self.declared}
+        for name, node in self.nodes.items():
+            if declared.get(name) is not node:
+                node.close()
+        self.nodes = declared
+        self.specs = {node.name: spec for node, spec in self.declared}
+        members = [member_of(name, spec, declared[name].generation) for name, spec in self.specs.items()]
+        spec = self.spec
+        self.machine = Machine(spec.strategy, spec.limit, spec.auto_shutdown, members, limit_each=self.limit_each)
+        self.machine.boot(self.lane.now())
+        self.pump()
+
+    def ask_halt(self) -> None:
+        """Stop all below, whatever is under way."""
+        if self.machine is not None:
+            self.machine.stop(self.lane.now())
+            self.pump()
+
+    def ask_kill(self, reason: Reason = KILLED) -> None:
+        """Stop all below, at once."""
+        self.killing = True
+        for node in self.nodes.values():
+            if node.deadline is not None or (node.name, node.generation) == self.stopping:
+                self.kill(node, KILLED)
+        self.ask_halt()
+
+    def close(self, cause: BaseException | None = None) -> None:
+        """Nobody plans to start it again."""
+        for node in {**self.nodes, **{node.name: node for node, _ in self.declared}}.values():
+            node.close(cause)
+
+    def stack(self) -> str:
+        return "\n".join(node.stack() for node in self.nodes.values() if (node.name, node.generation) == self.stopping)
+
+    # -- what the machine wants --------------------------------------------------------------------------------------
+    def pump(self) -> None:
+        """Carry out the machine's actions, in order."""
+        machine = self.machine
+        if machine is None:
+            return
+        wanted = machine.actions
+        while wanted:
+            action = wanted.pop(0)
+            HANDLERS[type(action)](self, action)
+
+    def do_start(self, action: act.Start) -> None:
+        node = self.nodes.get(action.id) or self.settle_in(action.id)
+        self.deaths.absorbed(node)
+        if node.abandoned:
+            failure = start_failed(Unkillable(self.path_of(node), "an earlier generation still runs"))
+            self.lane.post(self.on_start_failed, node.name, action.generation, failure)
+            return
+        node.since = self.lane.now()
+        limit = self.start_limit(node)
+        if isfinite(limit):
+            self.arm(node, limit, self.start_took_too_long, action.generation)
+        node.begin(action.generation)
+
+    def do_stop(self, action: act.Stop) -> None:
+        node = self.nodes[action.id]
+        self.stopping = (action.id, action.generation)
+        if node.abandoned:
+            self.lane.post(self.on_ended, node.name, action.generation, KILLED)
+            return
+        node.ask_halt()
+        limit = self.stop_limit(node)
+        if limit == 0:
+            self.kill(node, KILLED)
+        else:
+            self.arm(node, limit, self.stop_took_too_long, action.generation)
+
+    def do_close(self, action: act.Close) -> None:
+        node = self.nodes[action.id]
+        node.close(self.deaths.final(node))
+
+    def do_forget(self, action: act.Forget) -> None:
+        node = self.nodes.pop(action.id)
+        self.specs.pop(action.id, None)
+        node.close(self.deaths.final(node))
+
+    def do_up(self, _: act.Up) -> None:
+        self.boss.lane.post(self.boss.on_started, self.name, self.generation)
+
+    def do_restarting(self, action: act.Restarting) -> None:
+        node, spec = self.nodes[action.id], self.spec
+        self.deaths.counted(node, action.reason, action.used, action.n, spec.limit.within)
+        if self.world.bus.active:
+            self.world.bus.publish(
+                RestartingEvent(self.path_of(node), action.reason, action.used, action.n, spec.limit.within)
+            )
+
+    def do_retry(self, _: act.Retry) -> None:
+        self.lane.post(self.resume, self.machine)
+
+    def resume(self, machine: Machine) -> None:
+        if machine is self.machine:
+            machine.resume(self.lane.now())
+            self.pump()
+
+    def do_answer(self, action: act.Answer) -> None:
+        ticket: Any = action.ticket
+        if isinstance(ticket, Adding):
+            del self.coming[ticket.name]
+            ticket = ticket.slot
+        if ticket is not None:
+            ticket.put((action.result, action.reason))
+
+    def do_boot_failed(self, action: act.BootFailed) -> None:
+        self.ended()
+        cause = action.reason.cause
+        if not isinstance(cause, StartFailed):
+            failure = StartFailed(self.path_of(self.nodes[action.id]))
+            failure.__cause__ = cause
+            cause = failure
+        self.boss.lane.post(self.boss.on_start_failed, self.name, self.generation, start_failed(cause))
+
+    def do_down(self, action: act.Down) -> None:
+        self.ended()
+        reason, limit = action.reason, self.spec.limit
+        if reason.kind == "restart_limit":
+            history: Any = reason.why
+            path = self.path_of(self.nodes[history[-1].id]) if self.limit_each else self.path
+            told = [f"{self.below(attempt.id)} ({attempt.reason})" for attempt in history]
+            error = RestartLimitExceeded(path, told, limit.n, limit.within)
+            error.__cause__ = reason.cause
+            reason = restart_limit(error)
+        self.boss.lane.post(self.boss.on_ended, self.name, self.generation, reason)
+
+    def do_stopped(self, _: act.Stopped) -> None:
+        self.ended()
+        self.boss.lane.post(self.boss.on_ended, self.name, self.generation, SHUTDOWN)
+
+    def ended(self) -> None:
+        self.machine = None
+        self.stopping = None
+        self.deaths.given_up()
+
+    # -- what the nodes report ---------------------------------------------------------------------------------------
+    def on_started(self, name: str, generation: int) -> None:
+        node, machine = self.nodes.get(name), self.machine
+        if node is None or machine is None:
+            return
+        if (name, generation) != self.stopping:
+            self.disarm(node)
+        if self.world.bus.active and isinstance(node, Cell):
+            self.world.bus.publish(ActorStarted(node.path, generation, node.child.definition.flavour))
+        machine.started(name, generation, self.lane.now())
+        self.pump()
+
+    def on_declined(self, name: str, generation: int, why: str) -> None:
+        node = self.nodes[name]
+        log.info("%s: declined to run%s", self.path_of(node), f": {why}" if why else "")
+        if self.world.bus.active:
+            self.world.bus.publish(ActorDeclined(self.path_of(node), generation, why))
+        self.over(node, generation, lambda machine, now: machine.declined(name, generation, now))
+
+    def on_start_failed(self, name: str, generation: int, reason: Reason) -> None:
+        node = self.nodes[name]
+        self.died(node, generation, reason)
+        self.over(node, generation, lambda machine, now: machine.start_failed(name, generation, reason, now))
+
+    def on_ending(self, name: str, generation: int) -> None:
+        """It ends by itself, and is not through with that yet."""
+        node = self.nodes.get(name)
+        if node is not None and (name, generation) != self.stopping:
+            self.arm(node, self.stop_limit(node) or GRACE, self.stop_took_too_long, generation)
+
+    def on_ended(self, name: str, generation: int, reason: Reason) -> None:
+        node = self.nodes.get(name)
+        if node is None:
+            return
+        self.died(node, generation, reason)
+        self.over(node, generation, lambda machine, now: machine.exited(name, generation, reason, now))
+
+    def over(self, node: Node, generation: int, tell: Callable[[Machine, float], None]) -> None:
+        """Tell the machine that nothing runs there any more: as the answer to its `Stop`, or as what it is."""
+        self.disarm(node)
+        machine, now = self.machine, self.lane.now()
+        if machine is None:
+            return
+        if self.stopping == (node.name, generation):
+            self.stopping = None
+            machine.stopped(node.name, generation, now)
+        else:
+            tell(machine, now)
+        self.pump()
+
+    def died(self, node: Node, generation: int, reason: Reason) -> None:
+        """Note a death, to be logged once its consequence is known; a stop that went well is no news."""
+        uptime = self.lane.now() - node.since
+        if self.world.bus.active and isinstance(node, Cell):
+            self.world.bus.publish(ActorEnded(node.path, generation, reason, uptime))
+        self.deaths.noted(node, self.path_of(node), generation, reason, uptime)
+        if self.stopping == (node.name, generation):
+            self.deaths.stopped(node)
+
+    # -- deadlines ---------------------------------------------------------------------------------------------------
+    def start_limit(self, node: Node) -> float:
+        """Seconds for a start. None are needed where it cannot hang without hanging this very lane."""
+        if not isinstance(node, Cell):
+            return inf
+        definition = node.child.definition
+        if definition.flavour == self.lane.flavour and self.limit_each and not definition.has_on_start:
+            return inf
+        return node.child.choice.start_timeout
+
+    def stop_limit(self, node: Node) -> float:
+        if self.killing:
+            return 0.0
+        spec = self.specs[node.name]
+        return spec.choice.shutdown if isinstance(spec, Child) else spec.shutdown
+
+    def arm(self, node: Node, seconds: float, fn: Callable[[Node, int], object], generation: int) -> None:
+        self.disarm(node)
+        if isfinite(seconds):
+            node.deadline = self.lane.call_later(seconds, self.expired, node, generation, fn)
+
+    def disarm(self, node: Node) -> None:
+        if node.deadline is not None:
+            node.deadline.cancel()
+            node.deadline = None
+
+    def expired(self, node: Node, generation: int, fn: Callable[[Node, int], object]) -> None:
+        if node.deadline is not None and node.generation == generation:
+            node.deadline = None
+            fn(node, generation)
+
+    def start_took_too_long(self, node: Node, generation: int) -> None:
+        path, choice = self.path_of(node), self.specs[node.name]
+        seconds = choice.choice.start_timeout if isinstance(choice, Child) else inf
+        self.kill(node, timeout(StartTimeout(path, f"the start took longer than {seconds:g} s")))
+
+    def stop_took_too_long(self, node: Node, generation: int) -> None:
+        self.kill(node, KILLED)
+
+    def kill(self, node: Node, reason: Reason) -> None:
+        """End it now, and wait for that a while."""
+        node.ask_kill(reason)
+        if isinstance(node, Cell):
+            grace = node.child.choice.shutdown
+            self.arm(node, grace if 0 < grace < GRACE else GRACE, self.unkillable, node.generation)
+
+    def unkillable(self, node: Node, generation: int) -> None:
+        """It does not end: say so, and go on without it."""
+        path = self.path_of(node)
+        node.abandoned = True
+        log.critical("%s: generation %d does not end, not even killed; it is left behind:\n%s", path, generation, node.stack())
+        self.world.fatal(path, Unkillable(path))
+        self.on_ended(node.name, generation, KILLED)
+
+    # -- requests ----------------------------------------------------------------------------------------------------
+    def start_child(self, spec: Child[Any] | Supervisor, ticket: Slot[Any]) -> None:
+        """Add a child at the end and start it."""
+        machine = self.machine
+        if machine is None:
+            ticket.put(("shutting_down", None))
+            return
+        chosen = spec.choice.name if isinstance(spec, Child) else spec.name
+        name = chosen or default_name(spec)
+        if name in self.coming:
+            ticket.put(("already_present", None))
+            return
+        self.coming[name] = spec
+        machine.add(Adding(name, ticket), member_of(name, spec, 0), self.lane.now())
+        self.pump()
+
+    def settle_in(self, name: str) -> Node:
+        """The node of a child that was added is made when the machine starts it first."""
+        spec = self.coming[name]
+        if isinstance(spec, Child):
+            node: Node = Cell(self.world, self, name, spec)
+        else:
+            path = self.below(name)
+            node = Branch(self.world, self.lane, self, name, path, spec, place(spec, path).children)
+        self.nodes[name], self.specs[name] = node, spec
+        return node
+
+    def request(self, verb: str, name: str, ticket: Slot[Any]) -> None:
+        """`terminate`, `restart` or `delete` a child."""
+        machine = self.machine
+        if machine is None:
+            ticket.put(("shutting_down", None))
+            return
+        ask = {"terminate": machine.terminate, "restart": machine.restart, "delete": machine.delete}[verb]
+        ask(ticket, name, self.lane.now())
+        self.pump()
+
+    def view(self) -> list[tuple[str, str]]:
+        return list(self.machine.view()) if self.machine is not None else [(name, "undefined") for name in self.nodes]
+
+    # -- words -------------------------------------------------------------------------------------------------------
+    def below(self, name: str) -> str:
+        return self.path + name if self.path == "/" else f"{self.path}/{name}"
+
+    def path_of(self, node: Node) -> str:
+        return self.below(node.name)
+
+
+class Spawned(Branch):
+    """The supervisor of what one generation of an actor spawned."""
+
+    def __init__(self, world: World, cell: Cell, spec: Supervisor) -> None:
+        lane = world.control if cell.threaded else cell.ref.lane
+        super().__init__(world, lane, SpawnerBoss(cell, self), cell.name, cell.path, spec, limit_each=True)
+        self.lane.do(self.begin, 1)
+
+    def spawn(self, child: Child[Any]) -> Ref[Any]:
+        """In the actor's lane: make the child's place, and have it started."""
+        if child.ref.cell is not None:
+            raise DuplicateChild(self.path, "spawn", child, "a child that runs nowhere and never did; call child(...) again")
+        name = child.choice.name
+        if name is None:
+            self.spawned += 1
+            name = f"{default_name(child)}-{self.spawned}"
+        elif name in self.nodes:
+            raise SpecError(self.path, "name", Words(f"{name!r}, which a running child has"), "a name that is free")
+        cell = Cell(self.world, self, name, child)
+        self.nodes[name] = cell
+        self.specs[name] = child
+        self.lane.do(self.adopt, cell)
+        return child.ref
+
+    def adopt(self, cell: Cell) -> None:
+        if self.machine is None:
+            cell.close()
+            return
+        choice = cell.child.choice
+        restart = choice.restart if "restart" in choice.given else "transient"
+        self.machine.add(None, Member(cell.name, restart), self.lane.now())
+        self.pump()
+
+    def stop_child(self, ref: Ref[Any]) -> bool:
+        cell = ref.cell
+        if cell is None or self.nodes.get(cell.name) is not cell:
+            return False
+        self.lane.post(self.let_go, cell.name)
+        return True
+
+    def let_go(self, name: str) -> None:
+        if self.machine is not None and name in self.nodes:
+            now = self.lane.now()
+            self.machine.terminate(None, name, now)
+            self.machine.delete(None, name, now)
+            self.pump()
+
+    def halt(self) -> None:
+        self.lane.post(self.ask_halt)
+
+    def kill(self, *args: Any) -> None:  # type: ignore[override]
+        if args:
+            super().kill(*args)
+        else:
+            self.lane.post(self.ask_kill)
+
+    def ended(self) -> None:
+        super().ended()
+        self.close()
+
+
+@attrs.frozen
+class Adding:
+    """The ticket of a request to add a child."""
+
+    name: str
+    slot: Slot[Any]
+
+
+class SpawnerBoss:
+    """To whom the supervisor of spawned children reports: the actor that spawned them."""
+
+    def __init__(self, cell: Cell, spawned: Spawned) -> None:
+        self.cell, self.spawned = cell, spawned
+        self.lane, self.path = cell.ref.lane, cell.path
+
+    def on_started(self, name: str, generation: int) -> None:
+        """Nothing was started yet."""
+
+    def on_ended(self, name: str, generation: int, reason: Reason) -> None:
+        self.cell.spawner_ended(self.spawned)
+        if reason.cause is not None:
+            self.cell.crash(reason.cause)
+
+    def on_declined(self, name: str, generation: int, why: str) -> None: ...
+    def on_start_failed(self, name: str, generation: int, reason: Reason) -> None: ...
+    def on_ending(self, name: str, generation: int) -> None: ...
+
+
+def member_of(name: str, spec: Child[Any] | Supervisor, generation: int) -> Member:
+    options = spec.choice if isinstance(spec, Child) else spec
+    return Member(name, options.restart, options.significant, generation)
+
+
+HANDLERS: dict[type, Callable[[Branch, Any], None]] = {
+    act.Start: Branch.do_start,
+    act.Stop: Branch.do_stop,
+    act.Close: Branch.do_close,
+    act.Forget: Branch.do_forget,
+    act.Up: Branch.do_up,
+    act.Restarting: Branch.do_restarting,
+    act.Retry: Branch.do_retry,
+    act.Answer: Branch.do_answer,
+    act.BootFailed: Branch.do_boot_failed,
+    act.Down: Branch.do_down,
+    act.Stopped: Branch.do_stopped,
+}

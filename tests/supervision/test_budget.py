@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trouper.supervision.budget import Budget
+
+
+def test_one_more_than_n_is_over() -> None:
+    budget = Budget(2, within=10.0)
+    assert [budget.add(now) for now in (0.0, 1.0, 2.0)] == [False, False, True]
+
+
+def test_a_budget_of_none_is_over_at_once() -> None:
+    assert Budget(0, within=10.0).add(0.0)
+
+
+@pytest.mark.parametrize(("later", "over"), [(9.999, True), (10.0, False), (10.001, False)])
+def test_a_restart_counts_while_it_is_younger_than_the_window(later: float, over: bool) -> None:
+    budget = Budget(1, within=10.0)
+    budget.add(0.0)
+    assert budget.add(later) is over
+
+
+def test_several_at_one_time_count_each() -> None:
+    budget = Budget(2, within=0.5)
+    assert [budget.add(7.0) for _ in range(3)] == [False, False, True]
+
+
+def test_an_infinite_window_never_forgets() -> None:
+    budget = Budget(1, within=math.inf)
+    budget.add(0.0)
+    assert budget.add(1e300)
+
+
+def test_used_forgets_without_counting() -> None:
+    budget = Budget(3, within=1.0)
+    budget.add(0.0)
+    budget.add(0.5)
+    assert [budget.used(now) for now in (0.5, 0.5, 1.0, 1.5)] == [2, 2, 1, 0]
+
+
+def test_the_history_holds_the_notes_that_count() -> None:
+    budget = Budget(1, within=10.0)
+    for now, note in ((0.0, "old"), (5.0, "first"), (12.0, "last")):
+        budget.add(now, note)
+    assert budget.history == ("first", "last")
+
+
+@given(
+    n=st.integers(0, 5),
+    within=st.integers(1, 40).map(lambda quarters: quarters / 4),
+    steps=st.lists(st.integers(0, 20).map(lambda quarters: quarters / 4)),
+)
+def test_over_means_more_than_n_within_the_window(n: int, within: float, steps: list[float]) -> None:
+    budget = Budget(n, within)
+    times: list[float] = []
+    for step in steps:
+        now = (times[-1] if times else 0.0) + step
+        times.append(now)
+        counted = [time for time in times if Fraction(now) - Fraction(time) < Fraction(within)]
+        assert budget.add(now) is (len(counted) > n)
+        assert budget.used(now) == min(len(counted), n + 1)
