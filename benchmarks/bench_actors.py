@@ -92,6 +92,7 @@ class PlainCounter:
         raise BoomError
 
 
+@attrs.define(eq=False, slots=False)
 class Linked:
     """Knows who comes next in the ring."""
 
@@ -120,6 +121,7 @@ class PlainRelay(Linked):
             self.done()
 
 
+@attrs.define(eq=False, slots=False)
 class Sociable:
     """Knows everybody, and has so many pings to send, one after the other."""
 
@@ -157,6 +159,7 @@ class PlainChatterer(Sociable):
             self.done()
 
 
+@attrs.define(eq=False, slots=False)
 class Producing:
     sink: Ref[Tick]
     share: int

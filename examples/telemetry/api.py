@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
@@ -15,12 +15,14 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response, StreamingResponse
 from starlette.routing import Route
+
 from trouper import AskError, Ref
 
 from .feed import Feed
 from .host import describe
 from .messages import Alerts, Crash, History
 from .page import html
+from .roll import Roll
 from .rule import Rule
 
 POINTS = 300
@@ -52,17 +54,17 @@ class Api:
     store: Ref[History | Alerts]
     cast: Mapping[str, Ref[Crash]]
     rules: tuple[Rule, ...]
+    roll: Roll
     feed: Feed
-    tree: Callable[[], list[Any]]
 
     async def page(self, request: Request) -> Response:
-        """GET /"""
+        """GET /: the one page."""
         return HTMLResponse(html())
 
     async def state(self, request: Request) -> Response:
         """GET /api/state: what a page needs to begin with."""
         rules = [attrs.asdict(rule) for rule in self.rules]
-        return json({"host": describe(), "rules": rules, "tree": self.tree()})
+        return json({"host": describe(), "rules": rules, "tree": self.roll.call()})
 
     async def history(self, request: Request) -> Response:
         """GET /api/history?seconds=300: the samples, as means when they are many."""
@@ -77,7 +79,8 @@ class Api:
 
     async def live(self, request: Request) -> Response:
         """GET /api/live: a server-sent event for every sample."""
-        return StreamingResponse(self.feed.follow(), media_type="text/event-stream", headers={"cache-control": "no-store"})
+        headers = {"cache-control": "no-store"}
+        return StreamingResponse(self.feed.follow(), media_type="text/event-stream", headers=headers)
 
     async def crash(self, request: Request) -> Response:
         """POST /api/crash/{name}: make an actor fail. Not for other sites' pages."""

@@ -1,19 +1,21 @@
 """A daemon that watches its host: `trouper run examples/telemetry/app.py:tree`, then http://127.0.0.1:8321.
 
-    TELEMETRY_DB     the database file (a directory of yours by default)
-    TELEMETRY_PORT   the port of the page on 127.0.0.1 (8321)
-    TELEMETRY_RULES  what is worth an alert ("cpu>85/15 memory>90/15 disk>90/60": percent, seconds)
+TELEMETRY_DB     the database file (~/.local/share/telemetry/telemetry.db)
+TELEMETRY_PORT   the port of the page on 127.0.0.1 (8321)
+TELEMETRY_RULES  what is worth an alert (cpu>85/15 memory>90/15 disk>90/60: percent, seconds)
 
-    sampler (threading)  --Sample-->  watcher (trio)  --Alert-->  store (threading, SQLite)
-         `---------------Sample-------------------------------------^   ^
-    web (asyncio: Starlette, uvicorn)  --Next, Raised--> watcher        |
-         `---------------History, Alerts--------------------------------'
+sampler  --Sample-->           watcher     the windows, in the trio lane
+sampler  --Sample-->           store       SQLite, in a thread of its own; so is the sampler
+watcher  --Alert, History-->   store
+web      --Next, Raised-->     watcher     Starlette and uvicorn, in the asyncio lane
+web      --History, Alerts-->  store
 """
 
 from __future__ import annotations
 
 from trouper import Limit, child, one_for_one
 
+from .roll import Roll
 from .sampler import Sampler
 from .settings import Settings
 from .store import Store
@@ -30,6 +32,8 @@ web = child(
     watcher=watcher.ref,
     cast={"store": store.ref, "watcher": watcher.ref, "sampler": sampler.ref},
     rules=settings.rules,
+    roll=Roll(),
     port=settings.port,
 )
-tree = one_for_one(store, watcher, sampler, web, restarts=Limit(10, within=30.0))
+# The web comes first: it is up before what it shows, and sees it come and go.
+tree = one_for_one(web, store, watcher, sampler, restarts=Limit(10, within=10.0))

@@ -10,14 +10,16 @@ import msgspec
 
 from .messages import Alert, Sample
 
-SAMPLE = Sample.__struct_fields__
-ALERT = Alert.__struct_fields__
-SCHEMA = f"""
+SCHEMA = """
 pragma journal_mode = wal;
 pragma synchronous = normal;
-create table if not exists sample ({", ".join(SAMPLE)});
+create table if not exists sample (at, cpu, memory, disk, disk_read, disk_write, net_in, net_out);
 create index if not exists sample_at on sample (at);
-create table if not exists alert ({", ".join(ALERT)});
+create table if not exists alert (at, metric, state, mean, above, over);
+"""
+MEANS = """
+select avg(at), avg(cpu), avg(memory), avg(disk), avg(disk_read), avg(disk_write), avg(net_in), avg(net_out)
+from sample where at >= ? group by cast(at / ? as int) order by 1
 """
 
 
@@ -44,9 +46,9 @@ class Database:
         """Store a sample or an alert, and let go of the samples that are too old."""
         values = msgspec.structs.astuple(row)
         if isinstance(row, Alert):
-            self.connection.execute(f"insert into alert values ({', '.join('?' * len(ALERT))})", values)
+            self.connection.execute("insert into alert values (?, ?, ?, ?, ?, ?)", values)
             return
-        self.connection.execute(f"insert into sample values ({', '.join('?' * len(SAMPLE))})", values)
+        self.connection.execute("insert into sample values (?, ?, ?, ?, ?, ?, ?, ?)", values)
         self.connection.execute("delete from sample where at < ?", [row.at - self.keep])
 
     def history(self, since: float, every: float) -> tuple[Sample, ...]:
@@ -54,9 +56,7 @@ class Database:
         if every == 0:
             rows = self.connection.execute("select * from sample where at >= ? order by at", [since])
         else:
-            means = ", ".join(f"avg({field})" for field in SAMPLE)
-            query = f"select {means} from sample where at >= ? group by cast(at / ? as int) order by 1"
-            rows = self.connection.execute(query, [since, every])
+            rows = self.connection.execute(MEANS, [since, every])
         return tuple(Sample(*row) for row in rows)
 
     def alerts(self, last: int) -> tuple[Alert, ...]:

@@ -21,7 +21,7 @@ class Feed:
         self.news = news
         self.wake()
 
-    def close(self) -> None:
+    async def aclose(self) -> None:
         """End every follower's stream."""
         self.closed = True
         self.wake()

@@ -6,7 +6,7 @@ import platform
 import time
 
 import attrs
-import psutil  # type: ignore[import-untyped]  # it has no type marker, and its stubs are a package of their own
+import psutil
 
 from .messages import Sample
 

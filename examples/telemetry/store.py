@@ -6,12 +6,14 @@ import threading
 from pathlib import Path
 
 import attrs
+
 from trouper import Reason, actor
 
 from .database import Database
 from .messages import Alert, Alerts, Crash, History, OnPurpose, Sample
 
 WEEK = 7 * 24 * 3600.0
+Rows = tuple[Sample, ...] | tuple[Alert, ...]
 
 
 @actor(flavour=threading)
@@ -26,11 +28,12 @@ class Store:
         """Open the file: each generation has a connection of its own."""
         self.database = Database(self.path, self.keep)
 
-    def receive(self, message: Sample | Alert | History | Alerts | Crash) -> tuple[Sample, ...] | tuple[Alert, ...] | None:
+    def receive(self, message: Sample | Alert | History | Alerts | Crash) -> Rows | None:
         """Store what is told, answer what is asked."""
         match message:
             case Sample() | Alert():
-                return self.database.add(message)
+                self.database.add(message)
+                return None
             case History(since, every):
                 return self.database.history(since, every)
             case Alerts(last):

@@ -6,6 +6,7 @@ import time
 
 import attrs
 import trio
+
 from trouper import Ref, ReplyTo, actor, current
 
 from .messages import Alert, Crash, History, Next, OnPurpose, Raised, Sample

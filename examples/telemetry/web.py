@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 import time
 from collections.abc import Mapping
 
 import attrs
 import msgspec
-from trouper import ActorRestarted, AskError, AskTimeout, Inbox, Ref, actor, current
+
+from trouper import AskError, Inbox, Reason, Ref, actor, current
 
 from .api import Api
 from .feed import Feed
-from .messages import Alerts, Crash, History, Next, OnPurpose, Raised
+from .messages import Alert, Alerts, Crash, History, Next, OnPurpose, Raised, Sample
+from .roll import Roll
 from .rule import Rule
 from .serving import listen, serving
 
@@ -25,27 +29,37 @@ class Web:
     watcher: Ref[Next | Raised]
     cast: Mapping[str, Ref[Crash]]
     rules: tuple[Rule, ...]
+    roll: Roll
     port: int
     feed: Feed = attrs.field(init=False, factory=Feed)
+    listener: socket.socket = attrs.field(init=False)
+
+    async def on_start(self) -> None:
+        self.roll.follow(current(self).daemon)
+        self.listener = listen("127.0.0.1", self.port)
 
     async def run(self, inbox: Inbox[Crash]) -> None:
         me = current(self)
-        cast = {**self.cast, "web": me.self_ref}
-        api = Api(self.store, cast, self.rules, self.feed, self.tree)
-        async with serving(api.app(), listen("127.0.0.1", self.port)):
+        api = Api(self.store, {**self.cast, "web": me.self_ref}, self.rules, self.roll, self.feed)
+        async with serving(api.app(), self.listener), contextlib.aclosing(self.feed):
             me.start_soon(self.follow)
-            try:
-                async for message in inbox:
-                    raise OnPurpose(message.why)
-            finally:
-                self.feed.close()
+            async for message in inbox:
+                raise OnPurpose(message.why)
+
+    async def on_stop(self, reason: Reason) -> None:
+        self.listener.close()
 
     async def follow(self) -> None:
         """Pass on every sample that the watcher sees, and the state of the tree with it."""
         while True:
-            try:
-                sample = await self.watcher.ask(Next(), timeout=2.0)
-                raised = await self.watcher.ask(Raised())
-            except AskError:
-                sample, raised = None, ()
-            self.feed.publish(msgspec.json.encode({"at": time.time(), "sample": sample, "raised": raised, "tree": []}))
+            sample, raised = await self.look()
+            news = {"at": time.time(), "sample": sample, "raised": raised, "tree": self.roll.call()}
+            self.feed.publish(msgspec.json.encode(news))
+
+    async def look(self) -> tuple[Sample | None, tuple[Alert, ...]]:
+        """Return the next sample and the alerts that are up; nothing, while there is nobody to tell."""
+        try:
+            return await self.watcher.ask(Next(), timeout=2.0), await self.watcher.ask(Raised(), timeout=2.0)
+        except AskError:
+            await asyncio.sleep(0.1)
+            return None, ()

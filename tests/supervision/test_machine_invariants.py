@@ -66,8 +66,8 @@ class World(RuleBasedStateMachine):
         self.now = 0.0
         self.outstanding: Start | Stop | None = None
         self.alive: set[Life] = set()
-        self.died: list[tuple[Life, Reason]] = []  # not reported yet
-        self.stopped: set[Life] = set()  # without a report, which may still come
+        self.died: list[tuple[Life, Reason]] = []  # to be reported
+        self.unreported: set[Life] = set()  # started, and no report has said that it ended
         self.generations: dict[str, int] = {}
         self.closed: set[str] = set()
         self.retries = 0
@@ -92,7 +92,8 @@ class World(RuleBasedStateMachine):
             case Start(child, generation):
                 assert self.outstanding is None
                 assert generation > self.generations.get(child, 0)
-                assert (child, generation) not in self.stopped, "a late report would hit it"
+                assert (child, generation) not in self.unreported, "a late report would hit it"
+                self.unreported.add((child, generation))
                 assert not any(life[0] == child for life in self.alive), "two generations at once"
                 self.generations[child] = generation
                 self.outstanding = action
@@ -144,10 +145,13 @@ class World(RuleBasedStateMachine):
                 self.alive.add(life)
                 self.machine.started(*life, self.now)
             case "ignore":
+                self.unreported.remove(life)
                 self.machine.declined(*life, self.now)
             case "error":
+                self.unreported.remove(life)
                 self.machine.start_failed(*life, NOPE, self.now)
             case _:
+                self.unreported.remove(life)
                 self.machine.exited(*life, REASONS[2], self.now)
         self.look()
 
@@ -156,20 +160,16 @@ class World(RuleBasedStateMachine):
     def a_stop_is_over(self, crossed: str) -> None:
         assert isinstance(self.outstanding, Stop)
         life = (self.outstanding.id, self.outstanding.generation)
-        reported = life in [dead for dead, _ in self.died]
         match crossed:
             case "started":
                 self.machine.started(*life, self.now)
             case "failed":
                 self.machine.start_failed(*life, NOPE, self.now)
-            case "exited" if not reported:
-                self.machine.exited(*life, REASONS[2], self.now)
-                reported = True
+            case "exited" if life in self.unreported:
+                self.report(life, REASONS[2])
             case _:
                 pass
         assert self.machine.actions == [], "what crosses a stop changes nothing"
-        if not reported:
-            self.stopped.add(life)
         self.alive.discard(life)
         self.outstanding = None
         self.machine.stopped(*life, self.now)
@@ -185,19 +185,26 @@ class World(RuleBasedStateMachine):
     @precondition(lambda self: self.died)
     @rule()
     def a_death_is_reported(self) -> None:
-        life, reason = self.died.pop(0)
-        self.machine.exited(*life, reason, self.now)
+        self.report(*self.died[0])
         self.look()
 
-    @precondition(lambda self: self.stopped)
+    @precondition(lambda self: self.late())
     @rule(data=st.data())
     def a_late_report_comes(self, data: st.DataObject) -> None:
-        life = data.draw(st.sampled_from(sorted(self.stopped)))
-        self.stopped.remove(life)
         before = self.machine.view()
-        self.machine.exited(*life, REASONS[2], self.now)
+        self.report(data.draw(st.sampled_from(self.late())), REASONS[2])
         assert self.machine.actions == []
         assert self.machine.view() == before
+
+    def late(self) -> list[Life]:
+        """What was stopped, so that a report of its end comes late if it comes."""
+        now = (self.outstanding.id, self.outstanding.generation) if self.outstanding else None
+        return sorted(self.unreported - self.alive - {life for life, _ in self.died} - {now})
+
+    def report(self, life: Life, reason: Reason) -> None:
+        self.unreported.remove(life)
+        self.died = [(dead, why) for dead, why in self.died if dead != life]
+        self.machine.exited(*life, reason, self.now)
 
     @precondition(lambda self: self.retries)
     @rule()

@@ -65,7 +65,8 @@ class Daemon:
         self.root = Branch(self.world, self.control, Root(self), "", "/", placed.spec, placed.children)
         self.watchdog = Watchdog(lambda: list(self.loops.values()), self.world.bus, stall_after, lambda: None)
         self.ready: Slot[None] = Slot()
-        self.over: Slot[None] = Slot()
+        self.over: Slot[None] = Slot()  # for the host of an embedded daemon; a slot has one waiter
+        self.ended = trio.Event()
         self.began = monotonic()
         self.code = OK
         self.cause: BaseException | None = None
@@ -238,17 +239,21 @@ class Daemon:
         started = trio.Event()
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self.control.main, started.set)
+                nursery.start_soon(self.run_control, nursery, started)
                 await started.wait()
                 during(nursery)
                 nursery.start_soon(self.watchdog.watch)
                 self.control.post(self.root.begin, 1)
-                await self.over.wait()
+                await self.ended.wait()
                 await self.close_lanes()
-                nursery.cancel_scope.cancel()
+                self.control.close()
         finally:
             self.ready.put(None)
             self.over.put(None)
+
+    async def run_control(self, nursery: trio.Nursery, started: trio.Event) -> None:
+        await self.control.main(started.set)
+        nursery.cancel_scope.cancel()
 
     async def close_lanes(self) -> None:
         """End the lanes' threads; one that hangs is left behind, it is a daemon thread."""
@@ -268,16 +273,16 @@ class Daemon:
         self.on_stopping()
         self.control.call_later(self.stop_within, self.deadline_passed)
         self.root.ask_halt()
-        if self.root.machine is None and not self.over.done:
+        if self.root.machine is None:
             self.finished()
 
     def deadline_passed(self) -> None:
         """The whole stop took too long."""
-        if not self.over.done:
+        if not self.ended.is_set():
             log.critical("the tree did not stop within %g s:\n%s", self.stop_within, self.root.stack())
             self.code = self.code or FAILED
             self.on_deadline()
-            self.over.put(None)
+            self.ended.set()
 
     def fatal(self, path: str, error: BaseException) -> None:
         """A failure that no supervisor may heal; from any thread."""
@@ -296,7 +301,7 @@ class Daemon:
     def finished(self) -> None:
         """Nothing runs any more."""
         self.root.close(self.cause)
-        self.over.put(None)
+        self.ended.set()
 
 
 class Root:

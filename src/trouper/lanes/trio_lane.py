@@ -65,8 +65,10 @@ class TrioLane(LoopLane):
                 self.nursery.start_soon(self.keep_time)
                 self.spawn_dispatcher()
                 started()
-                await self.closing.wait()
-                self.over = True
+                try:
+                    await self.closing.wait()
+                finally:
+                    self.over = True  # before the dispatchers are cancelled: they ignore stray cancellations until then
                 self.nursery.cancel_scope.cancel()
         finally:
             self.over = True
