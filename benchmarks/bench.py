@@ -21,11 +21,12 @@ import trio
 from bench_actors import Boom, Cast, Heard, Hop, Lane, Ping, Play, Pong, Produce, Tick, Total, cast
 from common import Outcome, expect, now, one_by_one, one_by_one_async, parser, prepare, quiet_resident, report, startup
 
-from trouper import Mailbox, Ref, Request, actor, child, current, one_for_one, open_daemon
-from trouper.supervision.spec import Child, Limit, Supervisor
+from trouper import Child, Limit, Mailbox, Ref, actor, child, current, one_for_one, open_daemon
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
+
+    from trouper.messages import Asked
 
 M = TypeVar("M")
 R = TypeVar("R")
@@ -60,7 +61,7 @@ class Stage:
         """A counter with room for everything."""
         return child(self.cast.counter).options(mailbox=ENDLESS)
 
-    async def ask(self, ref: Ref[Any], request: Request[R]) -> R:
+    async def ask(self, ref: Ref[Any], request: Asked[Any, R]) -> R:
         if self.lane == "threading":
             return ref.ask_sync(request, timeout=None)
         return await ref.ask(request, timeout=None)
@@ -248,8 +249,10 @@ async def in_lane(lane: Lane, troupe: Cast, workload: str, n: int, k: int) -> Ou
     crasher = child(troupe.counter)
     decorated: Any = actor(flavour=lane)(ThreadDirector if lane == "threading" else Director)
     director: Child[Play] = child(decorated, lane, troupe, crasher.ref)
+    outcomes: list[Outcome] = []
     async with open_daemon(one_for_one(one_for_one(crasher, restarts=Limit(n + 1, within=3600.0)), director)):
-        return await director.ref.ask(Play(workload, n, k), timeout=None)
+        outcomes.append(await director.ref.ask(Play(workload, n, k), timeout=None))
+    return outcomes[0]
 
 
 def xthread(ref: Ref[Heard], n: int) -> Outcome:
@@ -275,9 +278,10 @@ FROM_THREAD = {"xthread": xthread, "xthread_batch": xthread, "xthread_ask": xthr
 async def from_thread(troupe: Cast, workload: str, n: int) -> Outcome:
     """Run the workload in a thread of the host's pool, which is no lane."""
     counter = child(troupe.counter).options(mailbox=ENDLESS)
-    tree: Supervisor = one_for_one(counter)
-    async with open_daemon(tree):
-        return await in_thread(FROM_THREAD[workload], counter.ref, n)
+    outcomes: list[Outcome] = []
+    async with open_daemon(one_for_one(counter)):
+        outcomes.append(await in_thread(FROM_THREAD[workload], counter.ref, n))
+    return outcomes[0]
 
 
 async def in_thread(work: Callable[[Ref[Heard], int], Outcome], ref: Ref[Heard], n: int) -> Outcome:

@@ -22,8 +22,9 @@ import attrs
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
 
-now = time.perf_counter
 STARTED_AT = "TROUPER_BENCH_STARTED_AT"
+CLOCK = os.environ.get("TROUPER_BENCH_CLOCK", "wall")
+now = time.process_time if CLOCK == "cpu" else time.perf_counter
 CROWD = 100
 CROWDED = frozenset({"ring", "fanin", "big"})
 GC_CHOICES = {"default": None, "rare": (100_000, 50, 1000), "off": (0, 0, 0)}
@@ -135,6 +136,7 @@ def report(system: str, chosen: argparse.Namespace, outcome: Outcome, *packages:
         "rss_bytes": resident(),
         **outcome.extras,
         "gc": chosen.gc,
+        "clock": CLOCK,
         "python": platform.python_version(),
         **{package: version(package) for package in packages},
     }

@@ -33,6 +33,7 @@ class Feed:
 
     async def follow(self) -> AsyncIterator[bytes]:
         """Yield the news as server-sent events, until the feed is closed."""
+        yield b"retry: 500\n\n"  # milliseconds until a browser comes back
         while not self.closed:
             changed = self.changed
             if self.news is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Literal
 
 import attrs
@@ -39,6 +40,14 @@ class Alarm:
     rule: Rule
     raised: Alert | None = attrs.field(default=None, init=False)
     window: Window = attrs.field(init=False, default=attrs.Factory(lambda me: Window(me.rule.over), takes_self=True))
+
+    def recall(self, samples: Iterable[Sample], alerts: Iterable[Alert]) -> None:
+        """Go on where an earlier alarm of this rule was, from its samples and its alerts, the newest of these first."""
+        for sample in samples:
+            self.window.add(sample.at, getattr(sample, self.rule.metric))
+        rule = (self.rule.metric, self.rule.above, self.rule.over)
+        last = next((alert for alert in alerts if (alert.metric, alert.above, alert.over) == rule), None)
+        self.raised = last if last and last.state == "raised" else None
 
     def see(self, sample: Sample) -> Alert | None:
         """Return the alert to send, if the sample changed anything."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from itertools import islice
 
 from trouper import Ref, SyncInbox, actor
 
@@ -21,7 +22,9 @@ class Sampler:
     def run(self, inbox: SyncInbox[Crash]) -> None:
         """Send a sample to whoever wants one at every tick."""
         host = Host()
-        for _ in inbox.ticks(every=self.every):
+        for _ in islice(
+            inbox.ticks(every=self.every), 1, None
+        ):  # the first comes at once, and a rate needs a look back
             sample = host.sample()
             self.store.send(sample)
             self.watcher.send(sample)

@@ -22,7 +22,7 @@ async def serving(app: Starlette, listener: socket.socket) -> AsyncIterator[None
     `Server.serve` would take the signals, which belong to the daemon, and would leave everything open when it is
     cancelled. So this is what it does, without the two.
     """
-    config = uvicorn.Config(app, lifespan="off", log_config=None, access_log=False, timeout_graceful_shutdown=1)
+    config = uvicorn.Config(app, lifespan="off", log_config=None, log_level="warning", timeout_graceful_shutdown=1)
     config.load()
     server = uvicorn.Server(config)
     server.lifespan = config.lifespan_class(config)

@@ -9,7 +9,7 @@ import trio
 
 from trouper import Ref, ReplyTo, actor, current
 
-from .messages import Alert, Crash, History, Next, OnPurpose, Raised, Sample
+from .messages import Alert, Alerts, Crash, History, Next, OnPurpose, Raised, Sample
 from .rule import Alarm, Rule
 
 
@@ -17,24 +17,25 @@ from .rule import Alarm, Rule
 class Watcher:
     """Keeps the sliding windows in memory and raises alerts."""
 
-    store: Ref[Alert | History]
+    store: Ref[Alert | History | Alerts]
     rules: tuple[Rule, ...]
     alarms: list[Alarm] = attrs.field(init=False)
     waiting: list[ReplyTo[Sample]] = attrs.field(init=False, factory=list)
 
     async def on_start(self) -> None:
-        """Look back over what is stored: a new generation knows what the last one knew."""
+        """Look back at what is stored: a new generation knows what the last one knew."""
         self.alarms = [Alarm(rule) for rule in self.rules]
         since = time.time() - 2 * max((rule.over for rule in self.rules), default=0.0)
-        for sample in await self.store.ask(History(since)):
-            self.judge(sample)
+        samples = await self.store.ask(History(since))
+        alerts = await self.store.ask(Alerts())
+        for alarm in self.alarms:
+            alarm.recall(samples, alerts)
 
     async def receive(self, message: Sample | Next | Raised | Crash) -> tuple[Alert, ...] | None:
         """Judge a sample; tell who asked."""
         match message:
             case Sample():
-                for alert in self.judge(message):
-                    self.store.send(alert)
+                self.judge(message)
                 self.pass_on(message)
             case Next():
                 self.waiting.append(current(self).reply_to(message))
@@ -44,9 +45,11 @@ class Watcher:
                 raise OnPurpose(why)
         return None
 
-    def judge(self, sample: Sample) -> list[Alert]:
-        """Show the sample to every alarm, and return what they say."""
-        return [alert for alarm in self.alarms if (alert := alarm.see(sample))]
+    def judge(self, sample: Sample) -> None:
+        """Show the sample to every alarm, and store what they say."""
+        for alarm in self.alarms:
+            if alert := alarm.see(sample):
+                self.store.send(alert)
 
     def pass_on(self, sample: Sample) -> None:
         """Answer everybody who waits for the next sample."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
 import time
 from collections.abc import Mapping
@@ -19,6 +20,8 @@ from .messages import Alert, Alerts, Crash, History, Next, OnPurpose, Raised, Sa
 from .roll import Roll
 from .rule import Rule
 from .serving import listen, serving
+
+log = logging.getLogger("telemetry")
 
 
 @actor(flavour=asyncio)
@@ -43,6 +46,7 @@ class Web:
         api = Api(self.store, {**self.cast, "web": me.self_ref}, self.rules, self.roll, self.feed)
         async with serving(api.app(), self.listener), contextlib.aclosing(self.feed):
             me.start_soon(self.follow)
+            log.info("the page is at http://127.0.0.1:%d", self.listener.getsockname()[1])
             async for message in inbox:
                 raise OnPurpose(message.why)
 
@@ -61,5 +65,5 @@ class Web:
         try:
             return await self.watcher.ask(Next(), timeout=2.0), await self.watcher.ask(Raised(), timeout=2.0)
         except AskError:
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.5)
             return None, ()

@@ -1,19 +1,150 @@
 """trouper: an actor runtime for long-running Python daemons.
 
-A trouper is an actor who keeps going whatever happens.
+A trouper is an actor who keeps going whatever happens. Services are actors with typed mailboxes, each in trio, in
+asyncio or in a thread of its own; trees of supervisors restart what fails.
+
+```python
+class Greet(Request[str]):
+    name: str
+
+
+@actor(flavour="trio")
+class Greeter:
+    async def receive(self, message: Greet) -> str:
+        return f"hello, {message.name}"
+
+
+run(one_for_one(child(Greeter)))
+```
+
+Everything public is here: `actor` and `child` describe actors, `one_for_one`, `one_for_all` and `rest_for_one` trees of
+them, `run` and `open_daemon` run a tree; `trouper.errors` and `trouper.events` draw their families in one place each.
 """
 
 from __future__ import annotations
 
-from trouper import errors, events
 from trouper.actors.ask import ReplyTo
 from trouper.actors.context import Context, current
 from trouper.actors.definition import actor
 from trouper.actors.inbox import Inbox, SyncInbox
 from trouper.actors.ref import Ref
 from trouper.daemon import Daemon, open_daemon, run
-from trouper.errors import *  # noqa: F403 - all errors are public
+from trouper.errors import (
+    ActorRestarted,
+    ActorStopped,
+    AlreadyReplied,
+    AskError,
+    AskTimeout,
+    DaemonFailed,
+    Declined,
+    DefinitionError,
+    DuplicateChild,
+    Failure,
+    LaneBroken,
+    LeakedScope,
+    MailboxFull,
+    MessageTypeError,
+    NotRunning,
+    ReplyDropped,
+    ReplyTypeError,
+    RestartLimitExceeded,
+    SelfAsk,
+    Shutdown,
+    SpecError,
+    StartFailed,
+    StartTimeout,
+    Stopping,
+    StopTimeout,
+    StrayCancellation,
+    TrouperError,
+    Unkillable,
+    UnknownPath,
+    UsageError,
+    WouldBlockLane,
+)
+from trouper.events import (
+    ActorDeclined,
+    ActorEnded,
+    ActorStarted,
+    DaemonReady,
+    DaemonStopping,
+    DeadLetter,
+    Escalated,
+    Event,
+    LaneStalled,
+    MailboxOverflow,
+    Restarting,
+    Subscription,
+)
 from trouper.mailbox.mailbox import Mailbox
-from trouper.messages import Message, Request
+from trouper.messages import Asked, Message, Request
 from trouper.reasons import Reason
 from trouper.supervision.spec import Child, Limit, Supervisor, child, one_for_all, one_for_one, rest_for_one
+
+__all__ = [
+    "ActorDeclined",
+    "ActorEnded",
+    "ActorRestarted",
+    "ActorStarted",
+    "ActorStopped",
+    "AlreadyReplied",
+    "AskError",
+    "AskTimeout",
+    "Asked",
+    "Child",
+    "Context",
+    "Daemon",
+    "DaemonFailed",
+    "DaemonReady",
+    "DaemonStopping",
+    "DeadLetter",
+    "Declined",
+    "DefinitionError",
+    "DuplicateChild",
+    "Escalated",
+    "Event",
+    "Failure",
+    "Inbox",
+    "LaneBroken",
+    "LaneStalled",
+    "LeakedScope",
+    "Limit",
+    "Mailbox",
+    "MailboxFull",
+    "MailboxOverflow",
+    "Message",
+    "MessageTypeError",
+    "NotRunning",
+    "Reason",
+    "Ref",
+    "ReplyDropped",
+    "ReplyTo",
+    "ReplyTypeError",
+    "Request",
+    "RestartLimitExceeded",
+    "Restarting",
+    "SelfAsk",
+    "Shutdown",
+    "SpecError",
+    "StartFailed",
+    "StartTimeout",
+    "StopTimeout",
+    "Stopping",
+    "StrayCancellation",
+    "Subscription",
+    "Supervisor",
+    "SyncInbox",
+    "TrouperError",
+    "Unkillable",
+    "UnknownPath",
+    "UsageError",
+    "WouldBlockLane",
+    "actor",
+    "child",
+    "current",
+    "one_for_all",
+    "one_for_one",
+    "open_daemon",
+    "rest_for_one",
+    "run",
+]

@@ -2,19 +2,19 @@
 
 | event | when |
 |---|---|
-| `ActorStarted` | an actor's `on_start` is done and it takes messages |
+| `ActorStarted` | an actor is constructed, and its `on_start` is done |
 | `ActorDeclined` | an actor declined to run |
-| `ActorEnded` | a generation of an actor ended, and why |
+| `ActorEnded` | a generation of an actor ended, or its start failed, and why |
 | `Restarting` | a supervisor decided to restart, and counted it |
-| `Escalated` | a supervisor gave up, or a failure went past it |
+| `Escalated` | a failure reached the root |
 | `DeadLetter` | a message that nobody will handle |
 | `MailboxOverflow` | a full mailbox dropped a message |
 | `LaneStalled` | a lane did not turn for too long |
 | `DaemonReady` | the whole tree is up |
 | `DaemonStopping` | the tree is being stopped |
 
-Who listens is called in the thread where the event happened, so it must be quick and not block: `ref.send` is a good listener.
-Nothing is built when nobody listens.
+`daemon.subscribe(listener, *kinds)` listens. The listener is called in the thread where the event happened, so it must be
+quick and not block: `ref.send` is a good listener. Nothing is built when nobody listens.
 """
 
 from __future__ import annotations
@@ -24,68 +24,130 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
+from trouper.reasons import Reason
+
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from trouper.reasons import Reason
 
 E = TypeVar("E", bound="Event")
 
 
 class Event(msgspec.Struct, frozen=True):
-    """The base class of all events."""
+    """The base of all events: subscribe to it to hear of everything."""
 
 
 class ActorStarted(Event, frozen=True):
+    """A generation of an actor is up: constructed, and its `on_start` done.
+
+    Args:
+        path: where it stands in the tree.
+        generation: which of its lives this is.
+        flavour: `trio`, `asyncio` or `threading`.
+    """
+
     path: str
     generation: int
     flavour: str
 
 
 class ActorDeclined(Event, frozen=True):
+    """An actor raised `Declined` while it started: its place stays, nothing runs there.
+
+    Args:
+        path: where it stands in the tree.
+        generation: which of its lives this would have been.
+        why: what it said.
+    """
+
     path: str
     generation: int
     why: str
 
 
 class ActorEnded(Event, frozen=True):
-    """`reason.abnormal` tells a crash from an orderly end; `uptime` is in seconds."""
+    """A generation of an actor is over, or its start failed.
+
+    Args:
+        path: where it stands in the tree.
+        generation: which of its lives this was.
+        reason: a `Reason`; `reason.abnormal` tells a crash from an orderly end.
+        uptime: seconds since the start began.
+    """
 
     path: str
     generation: int
-    reason: Any  # a Reason
+    reason: Reason
     uptime: float
 
 
 class Restarting(Event, frozen=True):
-    """`used` of `allowed` restarts in `within` seconds, this one included."""
+    """A supervisor decided to restart a child by itself, and counted that.
+
+    Args:
+        path: the child.
+        reason: the `Reason` why it ended, or why the last attempt to restart it failed.
+        used: how many restarts count now, this one included ...
+        allowed: ... of how many ...
+        within: ... in so many seconds.
+    """
 
     path: str
-    reason: Any  # a Reason
+    reason: Reason
     used: int
     allowed: int
     within: float
 
 
 class Escalated(Event, frozen=True):
+    """A failure reached the root, which stops the daemon. It comes once, for the first such failure.
+
+    Args:
+        path: where it comes from; `/` if the root itself gave up.
+        cause: the failure.
+    """
+
     path: str
     cause: BaseException
 
 
 class DeadLetter(Event, frozen=True):
+    """Nobody will handle a message.
+
+    Args:
+        path: the actor that it was for.
+        message: the message itself.
+        why: in words.
+    """
+
     path: str
     message: Any
     why: str
 
 
 class MailboxOverflow(Event, frozen=True):
+    """A full mailbox dropped a message; its `DeadLetter` follows. One that rejects raises in the sender instead.
+
+    Args:
+        path: the actor whose mailbox it is.
+        capacity: how many messages it holds.
+        policy: what its `overflow` says.
+    """
+
     path: str
     capacity: int
     policy: str
 
 
 class LaneStalled(Event, frozen=True):
-    """`path` and `message` are those of the actor that holds the lane up, where they can be seen; `seconds` is for how long."""
+    """A lane did not turn for longer than `stall_after`: some handler blocks it.
+
+    Args:
+        lane: its name.
+        path: the actor that holds it up, where that can be seen.
+        message: what that actor handles, where that can be seen.
+        seconds: how long it has stood still.
+        stack: of the lane's thread, the innermost call last.
+    """
 
     lane: str
     path: str | None
@@ -95,15 +157,33 @@ class LaneStalled(Event, frozen=True):
 
 
 class DaemonReady(Event, frozen=True):
+    """The whole tree is up.
+
+    Args:
+        seconds: how long that took.
+    """
+
     seconds: float
 
 
 class DaemonStopping(Event, frozen=True):
+    """The tree is being stopped.
+
+    Args:
+        why: the signal, what `Daemon.stop` was told, or the failure.
+    """
+
     why: str
 
 
 class Subscription:
-    """Somebody listens; `close` ends that. It is a context manager, too."""
+    """Somebody listens, until `close` or the end of a `with` block. Made by `Daemon.subscribe`.
+
+    Args:
+        bus: what it listens to.
+        listener: who is called with each event.
+        kinds: the classes of the events.
+    """
 
     def __init__(self, bus: Bus, listener: Callable[[Any], object], kinds: tuple[type[Event], ...]) -> None:
         self._bus = bus
@@ -139,9 +219,11 @@ class Bus:
         return subscription
 
     def forget(self, subscription: Subscription) -> None:
+        """Call this listener no more."""
         self.active = tuple(one for one in self.active if one is not subscription)
 
     def publish(self, event: Event) -> None:
+        """Call who listens, here and now."""
         for subscription in self.active:
             if isinstance(event, subscription.kinds):
                 try:

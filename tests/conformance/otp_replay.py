@@ -268,14 +268,23 @@ def report(number: int, scenario: Scenario, got: Trace, told: str) -> str:
     )
 
 
+def staged_for(flavour: str | None) -> Staged:
+    if flavour is None:
+        return MachineStage
+    from otp_live import on_stage  # noqa: PLC0415 - it imports this module
+
+    return on_stage(flavour)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Replay a file; 0 if every scenario matches, 1 if not."""
     parser = argparse.ArgumentParser(description="Replay OTP supervisor scenarios against the supervision machine.")
     parser.add_argument("file", type=Path, help="scenarios with their traces, one JSON object a line")
     parser.add_argument("-v", "--verbose", action="store_true", help="print the first scenario that differs")
+    parser.add_argument("--live", choices=("trio", "asyncio", "threading"), help="with real actors of this flavour instead")
     options = parser.parse_args(arguments)
     scenarios = load(options.file)
-    wrong = list(mismatches(scenarios, MachineStage))
+    wrong = list(mismatches(scenarios, staged_for(options.live)))
     if wrong and options.verbose:
         sys.stdout.write(report(*wrong[0]))
     sys.stdout.write(f"{len(scenarios) - len(wrong)} of {len(scenarios)} scenarios match\n")

@@ -8,6 +8,7 @@ import os
 import select
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +28,14 @@ FLAGS = [
     "--disable-dev-shm-usage",
     "--hide-scrollbars",
 ]
+# The protocol's pipes are the file descriptors 3 and 4.
+LAUNCH = """
+import fcntl, os, sys
+commands, answers = (fcntl.fcntl(int(number), fcntl.F_DUPFD, 10) for number in sys.argv[1:3])
+os.dup2(commands, 3)
+os.dup2(answers, 4)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
 
 
 class Browser:
@@ -106,8 +115,7 @@ def browser(profile: Path) -> Iterator[Browser]:
     assert CHROMIUM is not None
     commands_in, commands_out = os.pipe()
     answers_in, answers_out = os.pipe()
-    # The protocol's pipes are file descriptors 3 and 4; the shell puts them there.
-    line = ["sh", "-c", f'exec "$@" 3<&{commands_in} 4>&{answers_out}', "sh", CHROMIUM, *FLAGS]
+    line = [sys.executable, "-c", LAUNCH, str(commands_in), str(answers_out), CHROMIUM, *FLAGS]
     process = subprocess.Popen(
         [*line, "--remote-debugging-pipe", f"--user-data-dir={profile}", "about:blank"],
         pass_fds=(commands_in, answers_out),

@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from contextvars import Context as Variables
 
+    from trouper.actors.options import Options
     from trouper.actors.ref import Ref
     from trouper.actors.world import Boss, Spawner, World
     from trouper.lanes.lane import Held, Timer
@@ -73,72 +74,58 @@ DOWN, STARTING, RUNNING, DRAINING, STOPPING, CLOSED = "down", "starting", "runni
 class Cell:
     """One place of the tree, over all lives of the actor that stands there."""
 
-    __slots__ = (
-        "abandoned",
-        "activity",
-        "asked",
-        "boss",
-        "busy",
-        "child",
-        "deadline",
-        "generation",
-        "handler_step",
-        "hook",
-        "inbox",
-        "in_on_stop",
-        "instance",
-        "killed",
-        "me",
-        "message",
-        "name",
-        "offers",
-        "reason",
-        "ref",
-        "refuses",
-        "since",
-        "spawner",
-        "state",
-        "stop_due",
-        "stop_wanted",
-        "tasks",
-        "told",
-        "world",
+    # What every cell has is in slots; what most never need is here as a default, and costs memory where it is set only.
+    __slots__ = ("__dict__", "boss", "child", "generation", "handler_step", "instance", "name", "ref", "since", "state", "world")
+
+    # For the boss, in the boss's thread: the generation told to stop, the deadline that runs, whether it was left behind.
+    halted = 0
+    deadline: Timer | None = None
+    abandoned = False
+    # Of one generation.
+    me: Any = None  # its Context, once somebody asked for it
+    activity: Activity | None = None
+    message: Any = None  # what the suspended handler handles
+    asked: Ask | None = None  # the request that is handled
+    hook: tuple[Callable[..., Any], Callable[[Any, BaseException | None], object]] | None = None
+    inbox: Inbox[Any] | SyncInbox[Any] | None = None
+    reason: Reason | None = None
+    tasks: set[Any] | None = None
+    spawner: Spawner | None = None
+    busy = False  # in the user's code, in a thread of its own
+    stop_wanted = False
+    stop_due = False  # `on_stop` is to be called
+    in_on_stop = False
+    killed = False
+    told: bool | None = False  # what it does was told to end; None: its tasks, too
+    # Of the mailbox.
+    refuses = False
+    offers: deque[tuple[object, Slot[None]]] | None = None
+
+    OF_ONE_GENERATION = (
+        *("me", "activity", "message", "asked", "hook", "inbox", "reason", "tasks", "spawner"),
+        *("busy", "stop_wanted", "stop_due", "in_on_stop", "killed", "told"),
     )
 
     def __init__(self, world: World, boss: Boss, name: str, child: Any) -> None:
-        ref = child.ref
         self.world = world
         self.boss = boss
         self.name = name
         self.child = child
-        self.ref: Ref[Any] = ref
         self.generation = 0
-        self.since = 0.0  # for the boss, as are the next two
-        self.deadline: Timer | None = None
-        self.abandoned = False
+        self.since = 0.0
         self.state = DOWN
-        self.refuses = False
         self.instance: Any = None
-        self.me: Any = None  # the Context of this generation, once somebody asked for it
-        self.activity: Activity | None = None
-        self.message: Any = None  # what the suspended handler handles
-        self.asked: Ask | None = None
-        self.hook: tuple[Callable[..., Any], Callable[[Any, BaseException | None], object]] | None = None
-        self.inbox: Inbox[Any] | SyncInbox[Any] | None = None
-        self.reason: Reason | None = None
-        self.tasks: set[Any] | None = None
-        self.offers: deque[tuple[object, Slot[None]]] | None = None
-        self.spawner: Spawner | None = None
-        self.killed = self.stop_wanted = self.stop_due = self.in_on_stop = self.busy = False
-        self.told: bool | None = False  # what it does was told to end; None: its tasks, too
-        ref.cell = self
-        ref.configure(child.choice.mailbox)
-        ref.open()
+        self.ref: Ref[Any] = child.ref
+        self.ref.bind(self, child.choice.mailbox)
 
     @property
     def path(self) -> str:
         parent = self.boss.path
         return parent + self.name if parent == "/" else f"{parent}/{self.name}"
+
+    @property
+    def options(self) -> Options:
+        return self.child.choice  # type: ignore[no-any-return]
 
     @property
     def mind(self) -> Cell:
@@ -157,26 +144,28 @@ class Cell:
 
     # -- from the boss, in the boss's thread -------------------------------------------------------------------------
     def begin(self, generation: int) -> None:
-        """Start a life. The cell is down."""
-        self.stop_wanted = False
+        """Start a life. The cell is down, so nobody else touches it."""
+        if self.generation:
+            for name in self.OF_ONE_GENERATION:
+                self.__dict__.pop(name, None)
+        self.generation = generation
         if self.threaded:
             lane = self.ref.lane = ThreadLane(self.path)
             lane.on_broken = self.lane_broke
-            self.prepare(generation)
+            self.prepare()
             lane.ready.append(self.ref)
             lane.launch()
         else:
             lane = self.ref.lane = self.world.lane(self.child.definition.flavour)
-            lane.do(self.prepare_and_queue, generation)
+            lane.do(self.prepare_and_queue)
 
-    def prepare_and_queue(self, generation: int) -> None:
-        self.prepare(generation)
+    def prepare_and_queue(self) -> None:
+        self.prepare()
         self.ref.lane.enqueue(self.ref)
 
-    def prepare(self, generation: int) -> None:
+    def prepare(self) -> None:
         ref = self.ref
-        self.generation, self.state, self.reason = generation, STARTING, None
-        self.killed = self.stop_due = self.in_on_stop = self.told = False
+        self.state = STARTING
         if self.refuses:
             self.refuses = False
             ref.open()
@@ -239,7 +228,7 @@ class Cell:
             return HELD
         try:
             instance = self.instance = definition.cls.__new__(definition.cls)
-            instance.__dict__["__trouper_cell__"] = self
+            object.__setattr__(instance, "__trouper_cell__", self)  # its `__dict__` would cost 60 bytes more
             instance.__init__(*child.args, **child.kwargs)
         except BaseException as exc:  # noqa: BLE001 - judged below
             self.fail_start(exc)
@@ -257,7 +246,8 @@ class Cell:
             return
         definition, ref = self.child.definition, self.ref
         self.state = RUNNING
-        self.stop_due = definition.has_on_stop
+        if definition.has_on_stop:
+            self.stop_due = True
         self.boss.lane.post(self.boss.on_started, self.name, self.generation)
         if definition.style == "receive":
             ref.receive = self.instance.receive
@@ -557,7 +547,9 @@ class Cell:
         ref.step = step_held
         ref.queued = True
         ref.receive = None
-        self.instance = self.me = self.inbox = self.hook = self.tasks = None
+        self.instance = None
+        for name in ("me", "inbox", "hook", "tasks"):
+            self.__dict__.pop(name, None)
         if self.threaded:
             ref.lane.close()
 

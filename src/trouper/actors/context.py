@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, final, overload
+from typing import TYPE_CHECKING, Any, Generic, Never, TypeVar, TypeVarTuple, Unpack, final, overload
 
 from trouper.actors.ask import ReplyTo
 from trouper.actors.ref import handling
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 M = TypeVar("M")
 N = TypeVar("N")
 R = TypeVar("R")
+Ts = TypeVarTuple("Ts")
 
 
 @final
@@ -77,7 +78,11 @@ class Context(Generic[M]):
         Args:
             message: the request that is being handled now. One that was merely sent gets a `ReplyTo` whose answer is dropped.
 
+        Returns:
+            The right to answer it, once. Whoever lets go of it without an answer fails the ask with `ReplyDropped`.
+
         Raises:
+            NotRunning: this generation is over.
             AlreadyReplied: it was claimed before.
         """
         ask = self._alive().asked
@@ -116,13 +121,14 @@ class Context(Generic[M]):
     def stop(self, ref: Ref[Any] | None = None) -> None:
         """Stop a child that this actor spawned, or, without an argument, the actor itself once its handler is done.
 
-        An actor that stops itself ends `normal`, and a permanent one is restarted.
+        An actor that stops itself ends `normal`, and a permanent one is restarted, as in OTP.
 
         Args:
             ref: the child.
 
         Raises:
             UsageError: it is no child of this actor.
+            NotRunning: this generation is over.
         """
         cell = self._alive()
         if ref is not None and ref is not cell.ref:
@@ -132,7 +138,7 @@ class Context(Generic[M]):
             cell.ref.receive = None
             cell.ref.lane.post(cell.quit)
 
-    def start_soon(self, fn: Callable[..., Awaitable[object]], *args: Any) -> None:
+    def start_soon(self, fn: Callable[[Unpack[Ts]], Awaitable[object]], *args: Unpack[Ts]) -> None:
         """Run `fn(*args)` in the background, in an async flavour. If it fails, the actor crashes; it is cancelled before `on_stop`.
 
         Args:
@@ -200,12 +206,15 @@ def current(me: Runs[M]) -> Context[M]: ...
 @overload
 def current(me: RunsSync[M]) -> Context[M]: ...
 @overload
-def current(me: Serves) -> Context[Any]: ...
+def current(me: Serves) -> Context[Never]: ...
 def current(me: Any) -> Context[Any]:
     """The runtime as this actor sees it.
 
     Args:
         me: `self`, in a method of the actor.
+
+    Returns:
+        The context of this generation; typed by the messages that the actor takes.
 
     Raises:
         NotRunning: no daemon runs this instance, or its generation is over.
@@ -213,7 +222,7 @@ def current(me: Any) -> Context[Any]:
     Example:
         `current(self).spawn(child(Worker))`
     """
-    cell = me.__dict__.get("__trouper_cell__") if hasattr(me, "__dict__") else None
+    cell = getattr(me, "__trouper_cell__", None)
     if cell is None:
         raise NotRunning(f"{type_name(type(me))}: this instance was not made by a daemon; put child({type(me).__name__}) into a tree")
     if cell.instance is not me:

@@ -16,6 +16,7 @@ needed first, at the latest by `child()`.
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 from typing import TYPE_CHECKING, Any, Final, TypeVar, Unpack, cast, dataclass_transform, get_origin
 
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _DEFAULTS: Final = Options()
+_WORD_STARTS: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _UNKNOWN: Final = object()
 
 MARK: Final = "__trouper__"
@@ -62,6 +64,7 @@ class Definition:
     shape: Shape
     options: Options
     accepts: object = None
+    default_name: str = attrs.field(init=False)
     style: Style = attrs.field(init=False)
     is_async: bool = attrs.field(init=False)
     has_on_start: bool = attrs.field(init=False)
@@ -76,6 +79,7 @@ class Definition:
     def __attrs_post_init__(self) -> None:
         """Spell out the shape: these are read on the way of every start."""
         hooks = self.shape.hooks
+        self.default_name = _WORD_STARTS.sub("_", self.cls.__name__).lower().strip("_") or "actor"
         self.style = self.shape.style
         self.is_async = self.shape.handler.is_async
         self.has_on_start = "on_start" in hooks

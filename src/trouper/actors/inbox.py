@@ -50,14 +50,14 @@ class BaseInbox(Generic[M_co]):
         return item
 
     def __len__(self) -> int:
-        """How many messages wait."""
+        """How many messages wait; `if inbox:` looks without taking one."""
         box = self._cell.ref.box
         return len(box) if box else 0
 
 
 @final
 class Inbox(BaseInbox[M_co]):
-    """The inbox of an actor in an async flavour."""
+    """The inbox of an actor in an async flavour: `async for message in inbox`. The runtime makes it, for `run`."""
 
     def __init__(self, cell: Cell) -> None:
         super().__init__(cell)
@@ -75,6 +75,10 @@ class Inbox(BaseInbox[M_co]):
 
     async def get(self) -> M_co:
         """Wait for the next message.
+
+        Returns:
+            The message. A request must be claimed with `current(self).reply_to(request)` before the next one is taken;
+            one that is not fails with `ReplyDropped`.
 
         Raises:
             Stopping: the actor was asked to stop. Let it pass, or clean up and return.
@@ -97,6 +101,9 @@ class Inbox(BaseInbox[M_co]):
 
         Args:
             every: seconds, more than 0.
+
+        Raises:
+            ValueError: `every` is not more than 0.
         """
         lane = self._cell.ref.lane
         due = lane.now()
@@ -138,7 +145,7 @@ class Inbox(BaseInbox[M_co]):
 
 @final
 class SyncInbox(BaseInbox[M_co]):
-    """The inbox of a threading actor."""
+    """The inbox of a threading actor: `for message in inbox`. The runtime makes it, for `run`."""
 
     def __iter__(self) -> Iterator[M_co]:
         """Iterate over the messages, until the actor is asked to stop."""
@@ -156,6 +163,9 @@ class SyncInbox(BaseInbox[M_co]):
         Args:
             timeout: seconds; None waits for ever.
 
+        Returns:
+            The message; for a request see `Inbox.get`.
+
         Raises:
             Stopping: the actor was asked to stop. Let it pass, or clean up and return.
             TimeoutError: no message in time.
@@ -171,7 +181,14 @@ class SyncInbox(BaseInbox[M_co]):
                     raise TimeoutError(f"no message in {timeout:g} s") from None
 
     def ticks(self, every: float) -> Iterator[None]:
-        """Yield now and then every `every` seconds, until the actor is asked to stop; as `Inbox.ticks`."""
+        """Yield now and then every `every` seconds, until the actor is asked to stop; as `Inbox.ticks`.
+
+        Args:
+            every: seconds, more than 0.
+
+        Raises:
+            ValueError: `every` is not more than 0.
+        """
         cell = self._cell
         due = monotonic()
         while not self._over():
@@ -192,6 +209,7 @@ class SyncInbox(BaseInbox[M_co]):
         """The bell has rung."""
 
     def end(self) -> bool:
+        """No more messages; who waits for one sees that."""
         self._ended = True
         return True
 

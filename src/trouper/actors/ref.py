@@ -175,6 +175,8 @@ class Ref(Generic[M_contra]):
 
         Raises:
             MessageTypeError: it is not.
+
+        It may be cancelled while it waits: then the message is withdrawn. One for a stopped actor becomes a dead letter.
         """
         slot = self.queue_up(message)
         if slot is not None:
@@ -218,13 +220,24 @@ class Ref(Generic[M_contra]):
 
     @property
     def mind(self) -> Any:
+        """For the lane: the cell behind it."""
         return self.cell
 
     def bury(self) -> None:
+        """For the lane: what waits is dead."""
         self.cell.bury()
 
     # -- inside ------------------------------------------------------------------------------------------------------
+    def bind(self, cell: Any, mailbox: Mailbox) -> None:
+        """A daemon has a place for it."""
+        self.cell = cell
+        if mailbox is not self.mailbox:
+            self.configure(mailbox)
+        if self.accepts is NOTHING:
+            self.open()
+
     def configure(self, mailbox: Mailbox) -> None:
+        """Have the box bounded as `mailbox` says."""
         self.mailbox = mailbox
         self.capacity = sys.maxsize if mailbox.capacity is None else mailbox.capacity
 
@@ -271,6 +284,7 @@ class Ref(Generic[M_contra]):
         return self.box  # type: ignore[no-any-return]
 
     def lost(self, item: object) -> None:
+        """This message was dropped."""
         if self.cell is not None:
             self.cell.world.overflowed(self, item)
 
@@ -292,6 +306,7 @@ class Ref(Generic[M_contra]):
                 lane.foreign(self)
 
     def envelope(self, message: Any) -> Ask:
+        """Check a request, and put it into the envelope that its answer finds its way by."""
         if not isinstance(message, Request):
             raise MessageTypeError(message, self, (Request,))
         if handling.get(None) is self.cell is not None:
@@ -302,6 +317,7 @@ class Ref(Generic[M_contra]):
         return ask
 
     def gave_up(self, ask: Ask, timeout: float | None) -> NoReturn | None:
+        """Raise `AskTimeout`, if no answer came in the last moment."""
         if ask.claim():
             raise AskTimeout(ask.request, f"{self!r} did not answer in {timeout:g} s")
         return None

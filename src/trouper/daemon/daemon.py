@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from contextvars import copy_context
 from threading import Event, Lock, Thread
 from time import monotonic
@@ -23,7 +24,7 @@ from trouper.events import DaemonReady, DaemonStopping, Escalated
 from trouper.lanes.asyncio_lane import AsyncioLane
 from trouper.lanes.slot import Slot
 from trouper.lanes.trio_lane import TrioLane
-from trouper.supervision.place import place
+from trouper.supervision.place import Placed, place
 from trouper.supervision.spec import Child, Supervisor
 from trouper.supervision.supervisor import Branch, Spawned
 
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("trouper")
 
+LANES_END = 1.0  # seconds for the loops to close after the tree has stopped
+
 
 class Daemon:
     """One running tree. Made by `run` and `open_daemon`; actors reach it as `current(self).daemon`.
@@ -49,13 +52,15 @@ class Daemon:
     def __init__(
         self, tree: Child[Any] | Supervisor, *, stop_within: float = 60.0, stall_after: float = 5.0, spawns: Supervisor | None = None
     ) -> None:
+        for name, seconds in (("stop_within", stop_within), ("stall_after", stall_after)):
+            check_seconds(name, seconds)
         placed = place(tree)
         refuse_running(placed.walk())
         self.stop_within = stop_within
         self.control = TrioLane("control")
         self.control.on_broken = self.lane_broke
         self.loops: dict[str, LoopLane] = {}
-        self.threads: list[Thread] = []
+        self.threads: dict[Thread, trio.Event] = {}
         self.lock = Lock()
         self.world = World(
             lane=self.lane, control=self.control, fatal=self.fatal, spawner=self.spawner, context=copy_context(), clock=monotonic
@@ -71,7 +76,8 @@ class Daemon:
         self.code = OK
         self.cause: BaseException | None = None
         self.stop_why: str | None = None
-        self.on_stopping: Callable[[], object] = lambda: None
+        self.said = "it did not stop in time"  # how it failed, if it did
+        self.on_failed: Callable[[], object] = lambda: None
         self.on_deadline: Callable[[], object] = lambda: None
 
     # -- for users ---------------------------------------------------------------------------------------------------
@@ -117,37 +123,83 @@ class Daemon:
         return await answer(self._start(child, under))
 
     def start_sync(self, child: Child[Any] | Supervisor, *, under: str = "/") -> str:
-        """As `start`, for threads."""
+        """Add a child to a running supervisor: the twin of `start` for threads; not for the thread of an event loop.
+
+        Args:
+            child: the new child, the last in the order.
+            under: the path of the supervisor.
+
+        Returns:
+            One of the words of `start`.
+
+        Raises:
+            UnknownPath: there is no such supervisor.
+        """
         return answer_sync(self._start(child, under))
 
     async def terminate(self, path: str) -> str:
-        """Stop a child and leave it down, as OTP's `terminate_child`: `ok`, `not_found` or `shutting_down`."""
+        """Stop a child and leave it down, as OTP's `terminate_child`; a temporary one is forgotten.
+
+        Args:
+            path: the child, as `/readers/load`.
+
+        Returns:
+            `ok`, `not_found` or `shutting_down`.
+
+        Raises:
+            UnknownPath: what stands above it is no supervisor.
+        """
         return await answer(self._request("terminate", path))
 
     def terminate_sync(self, path: str) -> str:
-        """As `terminate`, for threads."""
+        """Stop a child and leave it down: the twin of `terminate` for threads; not for the thread of an event loop."""
         return answer_sync(self._request("terminate", path))
 
     async def restart(self, path: str) -> str:
-        """Start a child that is down, as OTP's `restart_child`: `ok`, `ok_undefined`, `running`, `restarting`, `nope`, `not_found` or `shutting_down`."""
+        """Start a child that is down, as OTP's `restart_child`; that does not count against the limit.
+
+        Args:
+            path: the child.
+
+        Returns:
+            `ok`, `ok_undefined` (it declined to run), `running`, `restarting`, `nope` (its start failed), `not_found` or
+            `shutting_down`.
+
+        Raises:
+            UnknownPath: what stands above it is no supervisor.
+        """
         return await answer(self._request("restart", path))
 
     def restart_sync(self, path: str) -> str:
-        """As `restart`, for threads."""
+        """Start a child that is down: the twin of `restart` for threads; not for the thread of an event loop."""
         return answer_sync(self._request("restart", path))
 
     async def delete(self, path: str) -> str:
-        """Forget a child that is down, as OTP's `delete_child`: `ok`, `running`, `restarting`, `not_found` or `shutting_down`."""
+        """Forget a child that is down, as OTP's `delete_child`.
+
+        Args:
+            path: the child.
+
+        Returns:
+            `ok`, `running`, `restarting`, `not_found` or `shutting_down`.
+
+        Raises:
+            UnknownPath: what stands above it is no supervisor.
+        """
         return await answer(self._request("delete", path))
 
     def delete_sync(self, path: str) -> str:
-        """As `delete`, for threads."""
+        """Forget a child that is down: the twin of `delete` for threads; not for the thread of an event loop."""
         return answer_sync(self._request("delete", path))
 
     async def children(self, path: str = "/") -> list[tuple[str, str]]:
         """Names and states of the children of a supervisor, as OTP's `which_children`, in start order.
 
-        The states are `running`, `undefined` (down), `restarting`, `starting` and `stopping`.
+        Args:
+            path: the supervisor; `/` is the root.
+
+        Returns:
+            Pairs of a name and a state: `running`, `undefined` (down), `restarting`, `starting` or `stopping`.
 
         Raises:
             UnknownPath: there is no such supervisor.
@@ -157,38 +209,47 @@ class Daemon:
         return slot.take()
 
     def children_sync(self, path: str = "/") -> list[tuple[str, str]]:
-        """As `children`, for threads."""
+        """Names and states of the children of a supervisor: the twin of `children` for threads."""
         slot = self._view(path)
         slot.wait_sync()
         return slot.take()
 
     # -- requests, into the control lane -----------------------------------------------------------------------------
     def _start(self, child: Child[Any] | Supervisor, under: str) -> Slot[tuple[str, Reason | None]]:
-        place(child, under.rstrip("/") + "/new")
-        refuse_running(place(child).walk())
-        slot: Slot[Any] = Slot()
-        self.control.post(self._at, under, lambda branch: branch.start_child(child, slot), slot)
-        return slot
+        nodes = [Placed(under, child)] if isinstance(child, Child) else place(child, under).walk()
+        refuse_running(nodes)
+        return self._at(under, lambda branch, slot: branch.start_child(child, slot))
 
     def _request(self, verb: str, path: str) -> Slot[tuple[str, Reason | None]]:
-        slot: Slot[Any] = Slot()
         parent, _, name = path.rpartition("/")
-        self.control.post(self._at, parent or "/", lambda branch: branch.request(verb, name, slot), slot)
-        return slot
+        return self._at(parent or "/", lambda branch, slot: branch.request(verb, name, slot))
 
     def _view(self, path: str) -> Slot[list[tuple[str, str]]]:
+        return self._at(path, lambda branch, slot: slot.put(branch.view()))
+
+    def _at(self, path: str, do: Callable[[Branch, Slot[Any]], object]) -> Slot[Any]:
         slot: Slot[Any] = Slot()
-        self.control.post(self._at, path, lambda branch: slot.put(branch.view()), slot)
+        self.control.post(self._do_at, path, do, slot)
+        self.settle_late()
         return slot
 
-    def _at(self, path: str, do: Callable[[Branch], object], slot: Slot[Any]) -> None:
+    def settle_late(self) -> None:
+        """After the end the caller's own thread sees to its request: nothing runs any more, and that is the answer."""
+        orders = self.control.orders
+        while self.control.over and orders:
+            with suppress(IndexError):
+                order, args = orders.popleft()
+                if order == self._do_at:
+                    order(*args)
+
+    def _do_at(self, path: str, do: Callable[[Branch, Slot[Any]], object], slot: Slot[Any]) -> None:
         node: Any = self.root
         for name in filter(None, path.split("/")):
             node = node.nodes.get(name) if isinstance(node, Branch) else None
         if not isinstance(node, Branch):
             slot.fail(UnknownPath(f"given the path {path!r}, allowed: one of a supervisor in the tree"))
         else:
-            do(node)
+            do(node, slot)
 
     # -- lanes -------------------------------------------------------------------------------------------------------
     def lane(self, flavour: str) -> Lane:
@@ -197,19 +258,20 @@ class Daemon:
         return lane if lane is not None else self.open_lane(flavour)
 
     def open_lane(self, flavour: str) -> Lane:
+        """Start a lane in a thread of its own, unless somebody else just did."""
         with self.lock:
             if flavour not in self.loops:
                 lane = TrioLane("trio") if flavour == "trio" else AsyncioLane("asyncio")
                 lane.on_broken = self.lane_broke
-                started = Event()
-                thread = Thread(target=self.run_lane, args=(lane, started), name=f"trouper {flavour}", daemon=True)
-                self.threads.append(thread)
+                started, ended = Event(), trio.Event()
+                thread = Thread(target=self.run_lane, args=(lane, started, ended), name=f"trouper {flavour}", daemon=True)
+                self.threads[thread] = ended
                 thread.start()
                 started.wait()
                 self.loops[flavour] = lane
             return self.loops[flavour]
 
-    def run_lane(self, lane: TrioLane | AsyncioLane, started: Event) -> None:
+    def run_lane(self, lane: TrioLane | AsyncioLane, started: Event, ended: trio.Event) -> None:
         """The life of a lane's own thread."""
         try:
             if isinstance(lane, TrioLane):
@@ -220,13 +282,16 @@ class Daemon:
             self.lane_broke(lane, exc)
         finally:
             started.set()
+            self.control.post(ended.set)
 
     def lane_broke(self, lane: Lane, error: BaseException) -> None:
+        """A lane ended by itself: nothing can run in it any more."""
         broken = LaneBroken(f"the {lane.name} lane")
         broken.__cause__ = error
         self.fatal("/", broken)
 
     def spawner(self, cell: Cell) -> Spawned:
+        """The supervisor of what an actor spawns."""
         return Spawned(self.world, cell, SPAWNS)
 
     # -- coming up and going down, in the control lane ---------------------------------------------------------------
@@ -243,15 +308,21 @@ class Daemon:
                 await started.wait()
                 during(nursery)
                 nursery.start_soon(self.watchdog.watch)
-                self.control.post(self.root.begin, 1)
+                self.control.post(self.begin)
                 await self.ended.wait()
                 await self.close_lanes()
                 self.control.close()
+        except BaseException as error:  # noqa: BLE001 - a bug of ours must not pass for a clean end
+            log.critical("the control lane failed", exc_info=error)
+            self.cause, self.code, self.said = error, self.code or FAILED, "the control lane failed"
+            self.on_failed()
         finally:
+            self.settle_late()
             self.ready.put(None)
             self.over.put(None)
 
     async def run_control(self, nursery: trio.Nursery, started: trio.Event) -> None:
+        """Run the control lane; its end is the end of all."""
         await self.control.main(started.set)
         nursery.cancel_scope.cancel()
 
@@ -259,18 +330,23 @@ class Daemon:
         """End the lanes' threads; one that hangs is left behind, it is a daemon thread."""
         for lane in self.loops.values():
             lane.post(lane.close)
-        for thread in self.threads:
-            with trio.move_on_after(1.0):
-                await trio.to_thread.run_sync(thread.join, 2.0, abandon_on_cancel=True)
+        with trio.move_on_after(LANES_END):
+            for ended in self.threads.values():
+                await ended.wait()
+
+    def begin(self) -> None:
+        """Boot the tree, unless a stop was asked for already."""
+        if self.stop_why is None:
+            self.root.begin(1)
 
     def begin_stop(self, why: str) -> None:
+        """Stop the tree, once, under the deadline for the whole of it."""
         if self.stop_why is not None:
             return
         self.stop_why = why
         log.info("stopping: %s", why)
         if self.world.bus.active:
             self.world.bus.publish(DaemonStopping(why))
-        self.on_stopping()
         self.control.call_later(self.stop_within, self.deadline_passed)
         self.root.ask_halt()
         if self.root.machine is None:
@@ -282,6 +358,7 @@ class Daemon:
             log.critical("the tree did not stop within %g s:\n%s", self.stop_within, self.root.stack())
             self.code = self.code or FAILED
             self.on_deadline()
+            self.on_failed()
             self.ended.set()
 
     def fatal(self, path: str, error: BaseException) -> None:
@@ -291,11 +368,12 @@ class Daemon:
     def escalate(self, path: str, error: BaseException) -> None:
         """The failure is the daemon's: say it once, and stop the tree."""
         if self.cause is None:
-            self.cause, self.code = error, code_of(error)
+            self.cause, self.code, self.said = error, code_of(error), told(path, error)
+            self.on_failed()
             if self.world.bus.active:
                 self.world.bus.publish(Escalated(path, error))
             level = logging.INFO if isinstance(error, SystemExit) else logging.CRITICAL
-            log.log(level, "a failure reached the root: %s", told(path, error), exc_info=chain(error))
+            log.log(level, "a failure reached the root: %s", self.said, exc_info=chain(error))
         self.begin_stop(f"a failure reached the root from {path}")
 
     def finished(self) -> None:
@@ -351,6 +429,11 @@ def told(path: str, error: BaseException) -> str:
 
 def chain(error: BaseException) -> Any:
     return (type(error), error, error.__traceback__)
+
+
+def check_seconds(name: str, seconds: object) -> None:
+    if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not seconds > 0:
+        raise SpecError("the daemon", name, seconds, "a number of seconds, more than 0; infinity is one")
 
 
 def refuse_running(nodes: Iterable[Any]) -> None:

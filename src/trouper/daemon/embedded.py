@@ -7,21 +7,27 @@ no signal.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import trio
 
 from trouper.daemon.daemon import Daemon
+from trouper.daemon.exits import OK
 from trouper.errors import DaemonFailed
-from trouper.lanes.asyncio_lane import AsyncioLane
-from trouper.lanes.slot import Slot, in_asyncio
+from trouper.lanes.asyncio_lane import AsyncioLane, own_task
+from trouper.lanes.slot import in_asyncio
 from trouper.lanes.trio_lane import TrioLane
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from types import TracebackType
 
     from trouper.supervision.spec import Child, Supervisor
+
+
+THREADS_END = 2.0  # seconds for a thread to end that has nothing to do any more
 
 
 class open_daemon:  # noqa: N801 - used like a function
@@ -33,7 +39,8 @@ class open_daemon:  # noqa: N801 - used like a function
         stall_after: seconds without a turn after which a lane is reported.
 
     The block is entered when the tree is ready. When it is left, however it is left, the tree is stopped, and the block's own
-    exception goes on as it is. If a failure reaches the root, the block is cancelled.
+    exception goes on as it is. If a failure reaches the root, the block is cancelled. Whoever cancels the block waits until the tree
+    is stopped.
 
     Raises:
         SpecError: the tree is wrong.
@@ -55,40 +62,53 @@ class open_daemon:  # noqa: N801 - used like a function
         self._host = host = AsyncioHost(daemon) if in_asyncio() else TrioHost(daemon)
         daemon.loops[host.lane.flavour] = host.lane
         host.lane.on_broken = daemon.lane_broke
-        await host.open()
         self._thread = Thread(target=trio.run, args=(daemon.main,), name="trouper control", daemon=True)
         self._thread.start()
         try:
+            await host.shielded(host.open)
             await daemon.ready.wait()
         except BaseException:
             await self._finish()
             raise
-        if daemon.over.done or daemon.cause is not None:
+        if self._failed:
             await self._finish()
             raise self._failure()
-        daemon.on_stopping = host.stopping_from_control
         host.enter_body()
-        if daemon.stop_why is not None:
-            host.stopping_from_control()
+        daemon.on_failed = host.failed_from_control
+        if self._failed:
+            host.failed_from_control()
         return daemon
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool:
-        cancelled_by_us = self._host.leave_body(kind, error, trace)
-        await self._finish()
-        if self._daemon.code and (error is None or cancelled_by_us):
+        try:
+            cancelled_by_us = self._host.leave_body(kind, error, trace)
+        finally:
+            await self._finish()
+        if self._failed and (error is None or cancelled_by_us):
             raise self._failure()
         return cancelled_by_us
 
     async def _finish(self) -> None:
         """Stop the tree and wait for that, whoever cancels us meanwhile."""
         self._daemon.stop("the block is left")
-        await self._host.wait_shielded(self._daemon.over)
-        await self._host.close()
-        self._thread.join(2.0)
+        try:
+            await self._host.shielded(self._end)
+        finally:
+            for thread in (self._thread, *self._daemon.threads):
+                thread.join(THREADS_END)
+
+    async def _end(self) -> None:
+        await self._daemon.over.wait()
+        self._host.lane.close()
+        await self._host.closed()
+
+    @property
+    def _failed(self) -> bool:
+        return self._daemon.code != OK or self._daemon.cause is not None
 
     def _failure(self) -> DaemonFailed:
         daemon = self._daemon
-        failure = DaemonFailed(daemon.code, f"{daemon.cause}" if daemon.cause is not None else "it did not stop in time")
+        failure = DaemonFailed(daemon.code, daemon.said)
         failure.__cause__ = daemon.cause
         return failure
 
@@ -113,83 +133,95 @@ class TrioHost:
         except Exception as exc:  # noqa: BLE001 - a system task must not raise
             self.daemon.lane_broke(self.lane, exc)
         finally:
+            started.set()
             self.ended.set()
 
     def enter_body(self) -> None:
         self.scope = trio.CancelScope()
         self.scope.__enter__()
 
-    def stopping_from_control(self) -> None:
+    def failed_from_control(self) -> None:
         """In the control lane: a failure ends the block."""
-        if self.daemon.cause is not None:
+        with suppress(trio.RunFinishedError):
             self.token.run_sync_soon(self.scope.cancel)
 
     def leave_body(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool:
         return bool(self.scope.__exit__(kind, error, trace))
 
-    async def wait_shielded(self, slot: Slot[None]) -> None:
+    async def shielded(self, fn: Callable[[], Awaitable[object]]) -> None:
         with trio.CancelScope(shield=True):
-            await slot.wait()
+            await fn()
 
-    async def close(self) -> None:
-        with trio.CancelScope(shield=True):
-            self.lane.close()
-            await self.ended.wait()
+    async def closed(self) -> None:
+        await self.ended.wait()
 
 
 class AsyncioHost:
     """An asyncio program; the lane is a task beside the host's."""
 
     def __init__(self, daemon: Daemon) -> None:
-        self.lane = AsyncioLane("asyncio")
         self.daemon = daemon
-        self.cancelled = False
+        self.loop = asyncio.get_running_loop()
+        self.body = own_task()
+        self.lane = HostedLane(self.body)
+        self.started = asyncio.Event()
+        self.main = self.loop.create_task(self.run_lane())
+        self.inside = self.cancelled = False
 
     async def open(self) -> None:
-        self.loop = asyncio.get_running_loop()
-        task = asyncio.current_task()
-        assert task is not None
-        self.body = task
-        started = asyncio.Event()
-        self.main = self.loop.create_task(self.lane.main(started.set))
-        await started.wait()
+        await self.started.wait()
+
+    async def run_lane(self) -> None:
+        try:
+            await self.lane.main(self.started.set)
+        except Exception as exc:  # noqa: BLE001 - nobody awaits its result
+            self.daemon.lane_broke(self.lane, exc)
+        finally:
+            self.started.set()
 
     def enter_body(self) -> None:
-        """The body is the host's own task."""
+        self.inside, self.asked_before = True, self.body.cancelling()
 
-    def stopping_from_control(self) -> None:
-        if self.daemon.cause is not None:
+    def failed_from_control(self) -> None:
+        with suppress(RuntimeError):  # the loop is closed
             self.loop.call_soon_threadsafe(self.cancel_body)
 
     def cancel_body(self) -> None:
-        if not self.daemon.over.done or not self.main.done():
+        """In the loop, between two steps of the body, which therefore sees it."""
+        if self.inside and not self.cancelled:
             self.cancelled = True
             self.body.cancel()
 
     def leave_body(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool:
-        self.daemon.on_stopping = lambda: None
-        if self.cancelled:
-            self.body.uncancel()
-        return self.cancelled and isinstance(error, asyncio.CancelledError)
+        """As `asyncio.timeout` tells its own cancellation from the host's."""
+        self.inside = False
+        only_ours = self.cancelled and self.body.uncancel() <= self.asked_before
+        return only_ours and isinstance(error, asyncio.CancelledError)
 
-    async def wait_shielded(self, slot: Slot[None]) -> None:
-        await self.shielded(self.loop.create_task(slot_wait(slot)))
-
-    async def close(self) -> None:
-        self.lane.close()
-        await self.shielded(self.main)
-
-    async def shielded(self, task: asyncio.Task[Any]) -> None:
-        """Wait for a task, and keep a cancellation of the host for later."""
+    async def shielded(self, fn: Callable[[], Awaitable[object]]) -> None:
+        """Wait for `fn`, called anew after a cancellation of the host, which is kept for later."""
         cancelled: asyncio.CancelledError | None = None
-        while not task.done():
+        while True:
             try:
-                await asyncio.shield(asyncio.wait([task]))
+                await fn()
+                break
             except asyncio.CancelledError as exc:
                 cancelled = exc
         if cancelled is not None:
             raise cancelled
 
+    async def closed(self) -> None:
+        await asyncio.wait([self.main])
 
-async def slot_wait(slot: Slot[None]) -> None:
-    await slot.wait()
+
+class HostedLane(AsyncioLane):
+    """The lane in the host's loop. `asyncio.run` cancels all tasks at its end, and the tree must be stopped in order even then."""
+
+    def __init__(self, body: asyncio.Task[Any]) -> None:
+        super().__init__("asyncio")
+        self.body = body
+
+    async def until_closed(self) -> None:
+        while not (self.closing.is_set() or self.body.done()):
+            with suppress(asyncio.CancelledError):
+                await self.closing.wait()

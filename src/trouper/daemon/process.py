@@ -7,7 +7,7 @@ import gc
 import logging
 import signal
 import sys
-import traceback
+from math import isfinite
 from threading import current_thread, main_thread
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +15,8 @@ import trio
 
 from trouper.daemon.daemon import Daemon
 from trouper.daemon.exits import FAILED, WRONG_TREE, end_process
-from trouper.errors import SpecError, UsageError
-from trouper.lanes.stacks import thread_stack
+from trouper.errors import DefinitionError, SpecError, UsageError
+from trouper.lanes.slot import in_event_loop
 
 if TYPE_CHECKING:
     from typing import NoReturn
@@ -43,23 +43,27 @@ def run(tree: Child[Any] | Supervisor, *, stop_within: float = 60.0, stall_after
     Raises:
         UsageError: this is not the main thread.
     """
-    if current_thread() is not main_thread():
-        raise UsageError("run belongs into the main thread, which alone can handle signals; elsewhere use `async with open_daemon(tree)`")
+    if current_thread() is not main_thread() or in_event_loop():
+        raise UsageError(
+            "run belongs into the main thread, which alone can handle signals, and outside of an event loop;"
+            " elsewhere use `async with open_daemon(tree)`"
+        )
     if not logging.root.handlers:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         daemon = Daemon(tree, stop_within=stop_within, stall_after=stall_after)
-    except SpecError as error:
+    except (SpecError, DefinitionError) as error:
         log.critical("the tree is wrong: %s", error)
         end_process(WRONG_TREE)
     sys.setswitchinterval(SWITCH_INTERVAL)
     gc.set_threshold(*GC_THRESHOLD)
     daemon.on_deadline = lambda: end_process(daemon.code or FAILED)
-    daemon.watchdog.each_round = lambda: faulthandler.dump_traceback_later(3 * stall_after)  # C code that holds the GIL
+    if isfinite(stall_after) and sys.stderr is not None:
+        daemon.watchdog.each_round = lambda: faulthandler.dump_traceback_later(3 * stall_after)  # C code that holds the GIL
     try:
         trio.run(daemon.main, lambda nursery: nursery.start_soon(handle_signals, daemon, *receivers()))
-    except BaseException as error:  # noqa: BLE001 - a bug of ours must not pass for a clean end
-        log.critical("the control lane failed:\n%s", "".join(traceback.format_exception(error)))
+    except BaseException:  # a bug of ours must not pass for a clean end
+        log.critical("the control lane failed", exc_info=True)
         end_process(FAILED)
     end_process(daemon.code)
 
@@ -77,7 +81,7 @@ async def handle_signals(daemon: Daemon, context: Any, signals: Any) -> None:
             if daemon.stop_why is None:
                 daemon.begin_stop(name)
             else:
-                log.warning("%s while stopping: ending at once; the main thread is here:\n%s", name, thread_stack(daemon.control.ident))
+                log.warning("%s while stopping: ending at once; the stop hung here:\n%s", name, daemon.root.stack())
                 end_process(128 + number)
     finally:
         context.__exit__(None, None, None)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from trouper.actors import steps
+from trouper.actors.ask import Ask
 from trouper.errors import show
 from trouper.events import LaneStalled
 from trouper.lanes.loop_lane import resume
@@ -74,7 +75,9 @@ class Watchdog:
         found = local_in_stack(lane.ident, STEPS)
         if found is not None:
             path, message = culprit(found)
-        at = f" in {path} over {show(message)}" if path else ""
+        at = f" in {path}" if path else ""
+        if message is not None:
+            at += f" over {show(message)}"
         log.error("the %s lane has not turned for %.3g s%s:\n%s", lane.name, seconds, at, stack)
         if self.bus.active:
             self.bus.publish(LaneStalled(lane.name, path, message, seconds, stack))
@@ -85,6 +88,10 @@ def culprit(found: dict[str, Any]) -> tuple[str | None, Any]:
     activity = found.get("activity")
     if activity is not None:
         cell = activity.cell.cell
-        return cell.path, cell.message
+        return cell.path, request_in(cell.message)
     ref = found.get("ref")
-    return (None, None) if ref is None else (ref.path, found.get("message", found.get("ask")))
+    return (None, None) if ref is None else (ref.path, request_in(found.get("message", found.get("ask"))))
+
+
+def request_in(item: Any) -> Any:
+    return item.request if isinstance(item, Ask) else item

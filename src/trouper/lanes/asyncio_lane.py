@@ -40,6 +40,10 @@ class AsyncioGuard:
         self.used = True
         self._task.cancel()
 
+    def spoiled_by(self, error: BaseException | None) -> object:
+        """Whether an activity that ended so left a cancellation behind; one that we sent, or that ended it, is used up."""
+        return not self.used and not isinstance(error, asyncio.CancelledError) and self.dirty()
+
     def __enter__(self) -> Self:
         return self
 
@@ -66,7 +70,7 @@ class AsyncioLane(LoopLane):
         self.spawn_dispatcher()
         started()
         try:
-            await self.closing.wait()
+            await self.until_closed()
         finally:
             self.over = True  # before the tasks are cancelled: a dispatcher ignores stray cancellations until then
             for task in list(self.tasks):
@@ -74,6 +78,9 @@ class AsyncioLane(LoopLane):
             if self.tasks:
                 await asyncio.wait(self.tasks, timeout=1)
             self.bury_late()
+
+    async def until_closed(self) -> None:
+        await self.closing.wait()
 
     def close(self) -> None:
         """End the lane, in its own thread."""

@@ -208,7 +208,11 @@ class Lane:
         self._turn_ends = end = perf_counter() + length
         self.admit()
         count = 0
-        while ready:
+        while True:
+            if not ready:
+                self.admit()
+                if not ready:
+                    return None
             cell = pop()
             waiting = len(cell.box)
             out = cell.run(cell.step, cell, batch)
@@ -231,8 +235,7 @@ class Lane:
                 self.admit()
                 if (now := perf_counter()) > end:
                     self.batch = max(1, batch >> 1) if now > end + length else min(BATCH, batch << 1)
-                    break
-        return None
+                    return None
 
     def idle(self) -> bool:
         """Declare the lane parked, then look a last time. True: nothing to do, go to sleep."""

@@ -49,6 +49,7 @@ class Guard(Protocol):
     ) -> bool | None: ...
     def cancel(self) -> None: ...
     def dirty(self) -> object: ...
+    def spoiled_by(self, error: BaseException | None) -> object: ...
 
 
 class Task(Protocol):
@@ -117,10 +118,10 @@ class LoopLane(Lane):
         try:
             value = await resume(activity)
         except BaseException as exc:
-            if guard.dirty():
+            if guard.spoiled_by(exc):
                 raise Spoiled(activity.cell) from exc
             raise
-        if guard.dirty():
+        if guard.spoiled_by(None):
             raise Spoiled(activity.cell)
         return value
 

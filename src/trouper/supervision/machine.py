@@ -99,7 +99,9 @@ _Told: TypeAlias = Literal["started", "declined", "stopped"] | Reason
 _Job: TypeAlias = Generator[None, _Told | None, None]
 
 
-class _Limit(Protocol):
+class Limited(Protocol):
+    """How many restarts within how many seconds."""
+
     @property
     def n(self) -> int: ...
     @property
@@ -127,7 +129,7 @@ class Machine:
     def __init__(
         self,
         strategy: Strategy,
-        limit: _Limit,
+        limit: Limited,
         auto_shutdown: AutoShutdown,
         members: Iterable[Member],
         *,

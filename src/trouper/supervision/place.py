@@ -6,7 +6,6 @@ snake_case, a supervisor after its strategy; where siblings would have one name 
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -16,8 +15,6 @@ from trouper.supervision.spec import Child, Supervisor, one_for_one
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-_WORD_STARTS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
 @attrs.frozen
@@ -66,7 +63,7 @@ def default_name(spec: Child[Any] | Supervisor) -> str:
     """Return the name of a node that has chosen none: its class in snake_case, or its strategy."""
     if isinstance(spec, Supervisor):
         return spec.strategy
-    return _WORD_STARTS.sub("_", spec.definition.cls.__name__).lower().strip("_") or "actor"
+    return spec.definition.default_name
 
 
 def _placed(spec: Child[Any] | Supervisor, path: str, seen: dict[int, str]) -> Placed:

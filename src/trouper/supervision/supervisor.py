@@ -24,6 +24,7 @@ from trouper.events import Restarting as RestartingEvent
 from trouper.reasons import KILLED, SHUTDOWN, Reason, restart_limit, start_failed, timeout
 from trouper.supervision import actions as act
 from trouper.supervision.deaths import Deaths
+from trouper.supervision.dynamic import Dynamic
 from trouper.supervision.machine import Machine
 from trouper.supervision.members import Member
 from trouper.supervision.place import default_name, place
@@ -32,6 +33,7 @@ from trouper.supervision.spec import Child, Supervisor
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from trouper.actors.options import Options
     from trouper.actors.ref import Ref
     from trouper.actors.world import Boss, World
     from trouper.lanes.lane import Lane, Timer
@@ -44,14 +46,17 @@ GRACE = 5.0  # seconds between the kill and the verdict "unkillable"
 
 
 class Node(Protocol):
-    """What stands below a supervisor: an actor's cell or another supervisor."""
+    """What stands below a supervisor: an actor's cell or another supervisor. `halted` is the generation that was told to stop."""
 
     name: str
     generation: int
     since: float
     deadline: Timer | None
     abandoned: bool
+    halted: int
 
+    @property
+    def options(self) -> Any: ...
     def begin(self, generation: int) -> None: ...
     def ask_halt(self) -> None: ...
     def ask_kill(self, reason: Reason = ...) -> None: ...
@@ -70,7 +75,6 @@ class Branch:
         path: where it stands.
         spec: its strategy, limit and auto-shutdown.
         children: the nodes below it that the tree declares.
-        limit_each: whether each child has a budget of its own.
     """
 
     def __init__(
@@ -82,46 +86,46 @@ class Branch:
         path: str,
         spec: Supervisor,
         children: Iterable[Placed] = (),
-        *,
-        limit_each: bool = False,
     ) -> None:
         self.world, self.lane, self.boss = world, lane, boss
         self.name, self.path, self.spec = name, path, spec
-        self.limit_each = limit_each
-        self.generation, self.since = 0, 0.0
+        self.generation = self.halted = 0
+        self.since = 0.0
         self.deadline: Timer | None = None
         self.abandoned = self.killing = False
-        self.declared = [self.plant(placed) for placed in children]
-        self.specs: dict[str, Child[Any] | Supervisor] = {}
+        self.declared = {placed.name: self.plant(placed) for placed in children}
         self.nodes: dict[str, Node] = {}
         self.coming: dict[str, Child[Any] | Supervisor] = {}
         self.deaths = Deaths(path)
-        self.stopping: tuple[str, int] | None = None
-        self.machine: Machine | None = None
-        self.spawned = 0
+        self.machine: Machine | Dynamic | None = None
 
-    def plant(self, placed: Placed) -> tuple[Node, Child[Any] | Supervisor]:
+    def plant(self, placed: Placed) -> Node:
         """Make the node of a declared child."""
         if isinstance(placed.spec, Child):
-            return Cell(self.world, self, placed.name, placed.spec), placed.spec
-        branch = Branch(self.world, self.lane, self, placed.name, placed.path, placed.spec, placed.children)
-        return branch, placed.spec
+            return Cell(self.world, self, placed.name, placed.spec)
+        return Branch(self.world, self.lane, self, placed.name, placed.path, placed.spec, placed.children)
+
+    @property
+    def options(self) -> Supervisor:
+        """Its own options, as a child."""
+        return self.spec
 
     # -- as a node ---------------------------------------------------------------------------------------------------
     def begin(self, generation: int) -> None:
         """Start with the declared children, as OTP's `init` does at each restart; what was added since is gone."""
-        self.generation, self.killing, self.stopping = generation, False, None
-        declared = {node.name: node for node, _ in self.declared}
+        self.generation, self.halted, self.killing = generation, 0, False
         for name, node in self.nodes.items():
-            if declared.get(name) is not node:
+            if self.declared.get(name) is not node:
                 node.close()
-        self.nodes = declared
-        self.specs = {node.name: spec for node, spec in self.declared}
-        members = [member_of(name, spec, declared[name].generation) for name, spec in self.specs.items()]
-        spec = self.spec
-        self.machine = Machine(spec.strategy, spec.limit, spec.auto_shutdown, members, limit_each=self.limit_each)
+        self.nodes = self.declared.copy()
+        self.machine = self.new_machine()
         self.machine.boot(self.lane.now())
         self.pump()
+
+    def new_machine(self) -> Machine | Dynamic:
+        members = [member_of(name, node.options, node.generation) for name, node in self.nodes.items()]
+        spec = self.spec
+        return Machine(spec.strategy, spec.limit, spec.auto_shutdown, members)
 
     def ask_halt(self) -> None:
         """Stop all below, whatever is under way."""
@@ -133,17 +137,17 @@ class Branch:
         """Stop all below, at once."""
         self.killing = True
         for node in self.nodes.values():
-            if node.deadline is not None or (node.name, node.generation) == self.stopping:
+            if node.deadline is not None or node.halted == node.generation:
                 self.kill(node, KILLED)
         self.ask_halt()
 
     def close(self, cause: BaseException | None = None) -> None:
         """Nobody plans to start it again."""
-        for node in {**self.nodes, **{node.name: node for node, _ in self.declared}}.values():
+        for node in {**self.nodes, **self.declared}.values():
             node.close(cause)
 
     def stack(self) -> str:
-        return "\n".join(node.stack() for node in self.nodes.values() if (node.name, node.generation) == self.stopping)
+        return "\n".join(node.stack() for node in self.nodes.values() if node.halted == node.generation > 0)
 
     # -- what the machine wants --------------------------------------------------------------------------------------
     def pump(self) -> None:
@@ -171,7 +175,7 @@ class Branch:
 
     def do_stop(self, action: act.Stop) -> None:
         node = self.nodes[action.id]
-        self.stopping = (action.id, action.generation)
+        node.halted = action.generation
         if node.abandoned:
             self.lane.post(self.on_ended, node.name, action.generation, KILLED)
             return
@@ -188,7 +192,6 @@ class Branch:
 
     def do_forget(self, action: act.Forget) -> None:
         node = self.nodes.pop(action.id)
-        self.specs.pop(action.id, None)
         node.close(self.deaths.final(node))
 
     def do_up(self, _: act.Up) -> None:
@@ -206,7 +209,7 @@ class Branch:
         self.lane.post(self.resume, self.machine)
 
     def resume(self, machine: Machine) -> None:
-        if machine is self.machine:
+        if machine is self.machine:  # and not of an earlier life
             machine.resume(self.lane.now())
             self.pump()
 
@@ -232,12 +235,16 @@ class Branch:
         reason, limit = action.reason, self.spec.limit
         if reason.kind == "restart_limit":
             history: Any = reason.why
-            path = self.path_of(self.nodes[history[-1].id]) if self.limit_each else self.path
+            path = self.limit_path(history[-1].id)
             told = [f"{self.below(attempt.id)} ({attempt.reason})" for attempt in history]
             error = RestartLimitExceeded(path, told, limit.n, limit.within)
             error.__cause__ = reason.cause
             reason = restart_limit(error)
         self.boss.lane.post(self.boss.on_ended, self.name, self.generation, reason)
+
+    def limit_path(self, last: str) -> str:
+        """Whose limit was exceeded, when this child was restarted last."""
+        return self.path
 
     def do_stopped(self, _: act.Stopped) -> None:
         self.ended()
@@ -245,7 +252,6 @@ class Branch:
 
     def ended(self) -> None:
         self.machine = None
-        self.stopping = None
         self.deaths.given_up()
 
     # -- what the nodes report ---------------------------------------------------------------------------------------
@@ -253,7 +259,7 @@ class Branch:
         node, machine = self.nodes.get(name), self.machine
         if node is None or machine is None:
             return
-        if (name, generation) != self.stopping:
+        if node.halted != generation:
             self.disarm(node)
         if self.world.bus.active and isinstance(node, Cell):
             self.world.bus.publish(ActorStarted(node.path, generation, node.child.definition.flavour))
@@ -275,7 +281,7 @@ class Branch:
     def on_ending(self, name: str, generation: int) -> None:
         """It ends by itself, and is not through with that yet."""
         node = self.nodes.get(name)
-        if node is not None and (name, generation) != self.stopping:
+        if node is not None and node.halted != generation:
             self.arm(node, self.stop_limit(node) or GRACE, self.stop_took_too_long, generation)
 
     def on_ended(self, name: str, generation: int, reason: Reason) -> None:
@@ -285,14 +291,14 @@ class Branch:
         self.died(node, generation, reason)
         self.over(node, generation, lambda machine, now: machine.exited(name, generation, reason, now))
 
-    def over(self, node: Node, generation: int, tell: Callable[[Machine, float], None]) -> None:
+    def over(self, node: Node, generation: int, tell: Callable[[Machine | Dynamic, float], None]) -> None:
         """Tell the machine that nothing runs there any more: as the answer to its `Stop`, or as what it is."""
         self.disarm(node)
         machine, now = self.machine, self.lane.now()
         if machine is None:
             return
-        if self.stopping == (node.name, generation):
-            self.stopping = None
+        if node.halted == generation:
+            node.halted = 0
             machine.stopped(node.name, generation, now)
         else:
             tell(machine, now)
@@ -304,24 +310,20 @@ class Branch:
         if self.world.bus.active and isinstance(node, Cell):
             self.world.bus.publish(ActorEnded(node.path, generation, reason, uptime))
         self.deaths.noted(node, self.path_of(node), generation, reason, uptime)
-        if self.stopping == (node.name, generation):
+        if node.halted == generation:
             self.deaths.stopped(node)
 
     # -- deadlines ---------------------------------------------------------------------------------------------------
     def start_limit(self, node: Node) -> float:
-        """Seconds for a start. None are needed where it cannot hang without hanging this very lane."""
+        """Seconds for a start; a supervisor's own start takes what its children's take."""
         if not isinstance(node, Cell):
-            return inf
-        definition = node.child.definition
-        if definition.flavour == self.lane.flavour and self.limit_each and not definition.has_on_start:
             return inf
         return node.child.choice.start_timeout
 
     def stop_limit(self, node: Node) -> float:
         if self.killing:
             return 0.0
-        spec = self.specs[node.name]
-        return spec.choice.shutdown if isinstance(spec, Child) else spec.shutdown
+        return node.options.shutdown
 
     def arm(self, node: Node, seconds: float, fn: Callable[[Node, int], object], generation: int) -> None:
         self.disarm(node)
@@ -339,9 +341,8 @@ class Branch:
             fn(node, generation)
 
     def start_took_too_long(self, node: Node, generation: int) -> None:
-        path, choice = self.path_of(node), self.specs[node.name]
-        seconds = choice.choice.start_timeout if isinstance(choice, Child) else inf
-        self.kill(node, timeout(StartTimeout(path, f"the start took longer than {seconds:g} s")))
+        limit = self.start_limit(node)
+        self.kill(node, timeout(StartTimeout(self.path_of(node), f"the start took longer than {limit:g} s")))
 
     def stop_took_too_long(self, node: Node, generation: int) -> None:
         self.kill(node, KILLED)
@@ -374,7 +375,7 @@ class Branch:
             ticket.put(("already_present", None))
             return
         self.coming[name] = spec
-        machine.add(Adding(name, ticket), member_of(name, spec, 0), self.lane.now())
+        machine.add(Adding(name, ticket), member_of(name, spec.choice if isinstance(spec, Child) else spec, 0), self.lane.now())
         self.pump()
 
     def settle_in(self, name: str) -> Node:
@@ -385,13 +386,13 @@ class Branch:
         else:
             path = self.below(name)
             node = Branch(self.world, self.lane, self, name, path, spec, place(spec, path).children)
-        self.nodes[name], self.specs[name] = node, spec
+        self.nodes[name] = node
         return node
 
     def request(self, verb: str, name: str, ticket: Slot[Any]) -> None:
         """`terminate`, `restart` or `delete` a child."""
         machine = self.machine
-        if machine is None:
+        if not isinstance(machine, Machine):
             ticket.put(("shutting_down", None))
             return
         ask = {"terminate": machine.terminate, "restart": machine.restart, "delete": machine.delete}[verb]
@@ -414,46 +415,54 @@ class Spawned(Branch):
 
     def __init__(self, world: World, cell: Cell, spec: Supervisor) -> None:
         lane = world.control if cell.threaded else cell.ref.lane
-        super().__init__(world, lane, SpawnerBoss(cell, self), cell.name, cell.path, spec, limit_each=True)
-        self.lane.do(self.begin, 1)
+        super().__init__(world, lane, SpawnerBoss(cell, self), cell.name, cell.path, spec)
+        self.spawned = 0
+        self.machine = Dynamic(spec.limit)
 
     def spawn(self, child: Child[Any]) -> Ref[Any]:
-        """In the actor's lane: make the child's place, and have it started."""
+        """In the actor's own thread: make the child's place, and have it started."""
         if child.ref.cell is not None:
             raise DuplicateChild(self.path, "spawn", child, "a child that runs nowhere and never did; call child(...) again")
         name = child.choice.name
         if name is None:
             self.spawned += 1
-            name = f"{default_name(child)}-{self.spawned}"
-        elif name in self.nodes:
+            name = f"{child.definition.default_name}-{self.spawned}"
+        if name in self.nodes:
             raise SpecError(self.path, "name", Words(f"{name!r}, which a running child has"), "a name that is free")
-        cell = Cell(self.world, self, name, child)
-        self.nodes[name] = cell
-        self.specs[name] = child
+        cell = self.nodes[name] = Cell(self.world, self, name, child)
         self.lane.do(self.adopt, cell)
         return child.ref
 
     def adopt(self, cell: Cell) -> None:
-        if self.machine is None:
+        machine = self.machine
+        if machine is None:
+            del self.nodes[cell.name]
             cell.close()
             return
         choice = cell.child.choice
-        restart = choice.restart if "restart" in choice.given else "transient"
-        self.machine.add(None, Member(cell.name, restart), self.lane.now())
+        machine.add(None, Member(cell.name, choice.restart if "restart" in choice.given else "transient"), self.lane.now())
         self.pump()
+
+    def start_limit(self, node: Node) -> float:
+        """None is needed for a start that cannot hang without hanging this very lane."""
+        if isinstance(node, Cell) and not node.child.definition.has_on_start and node.child.definition.flavour == self.lane.flavour:
+            return inf
+        return super().start_limit(node)
+
+    def limit_path(self, last: str) -> str:
+        """Each child has the limit for itself."""
+        return self.below(last)
 
     def stop_child(self, ref: Ref[Any]) -> bool:
         cell = ref.cell
         if cell is None or self.nodes.get(cell.name) is not cell:
             return False
-        self.lane.post(self.let_go, cell.name)
+        self.lane.post(self.let_go, cell)
         return True
 
-    def let_go(self, name: str) -> None:
-        if self.machine is not None and name in self.nodes:
-            now = self.lane.now()
-            self.machine.terminate(None, name, now)
-            self.machine.delete(None, name, now)
+    def let_go(self, cell: Cell) -> None:
+        if self.machine is not None and self.nodes.get(cell.name) is cell:
+            self.machine.terminate(None, cell.name, self.lane.now())
             self.pump()
 
     def halt(self) -> None:
@@ -498,8 +507,7 @@ class SpawnerBoss:
     def on_ending(self, name: str, generation: int) -> None: ...
 
 
-def member_of(name: str, spec: Child[Any] | Supervisor, generation: int) -> Member:
-    options = spec.choice if isinstance(spec, Child) else spec
+def member_of(name: str, options: Options | Supervisor, generation: int) -> Member:
     return Member(name, options.restart, options.significant, generation)
 
 

@@ -1,0 +1,339 @@
+"""An explorer of interleavings: it runs two threads through the real code, one shared operation at a time.
+
+A stress test does not see a lost wake-up that needs a switch between two particular opcodes. So one token is passed between
+two threads: who holds it runs, the other waits. A trace function counts opcodes that may touch what the threads share, and a
+schedule says after how many of them the token is passed on. All schedules with a given number of such switches are tried,
+always in the same order.
+
+The code under test is compiled from the files of the package, for a mutant with one text in them replaced by another.
+"""
+
+from __future__ import annotations
+
+import dis
+import sys
+from collections import deque
+from dataclasses import dataclass, field
+from functools import cache
+from inspect import getsourcefile
+from pathlib import Path
+from queue import SimpleQueue
+from threading import Lock, Thread, get_ident
+from types import ModuleType, coroutine
+from typing import TYPE_CHECKING, Any, Protocol
+
+from trouper.actors import ref as ref_module
+from trouper.actors import steps as steps_module
+from trouper.lanes import lane as lane_module
+from trouper.lanes import loop_lane as loop_module
+from trouper.lanes.loop_lane import LoopLane
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator
+    from types import CodeType, FrameType
+
+LANE, SENDER = 0, 1
+STUCK_AFTER = 20.0  # seconds: no schedule takes a hundredth of that
+
+TRACED = frozenset(str(getsourcefile(module)) for module in (lane_module, loop_module, ref_module, steps_module))
+PRIVATE = (  # opcodes (or their beginnings) that touch the frame's own variables only
+    *("LOAD_FAST", "STORE_FAST", "LOAD_CONST", "LOAD_GLOBAL", "LOAD_DEREF", "COPY", "SWAP", "PUSH", "POP_TOP", "NOP"),
+    *("RESUME", "PRECALL", "KW_NAMES", "CACHE", "EXTENDED_ARG", "JUMP", "RETURN", "MAKE_CELL", "GET_ITER", "IS_OP"),
+)
+
+
+# -- the code under test -----------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Mutation:
+    """A replacement in the source of one module. The text must be there exactly once."""
+
+    module: ModuleType
+    old: str
+    new: str
+
+
+def compiled(module: ModuleType, *mutations: Mutation) -> dict[str, Any]:
+    """The namespace of a module, executed anew from its file, with the mutations that concern it."""
+    path = str(getsourcefile(module))
+    source = Path(path).read_text(encoding="utf-8")
+    for mutation in mutations:
+        if mutation.module is module:
+            assert source.count(mutation.old) == 1, f"the mutation does not fit {path} any more:\n{mutation.old}"
+            source = source.replace(mutation.old, mutation.new)
+    fresh = ModuleType(module.__name__)
+    exec(compile(source, path, "exec"), fresh.__dict__)  # noqa: S102 - it is our own source
+    return fresh.__dict__
+
+
+@dataclass(frozen=True)
+class Code:
+    """The parts of the package that are explored. `ref` is a namespace whose clocks, locks and marks are ours."""
+
+    lane: dict[str, Any]
+    ref: dict[str, Any]
+
+    @classmethod
+    def of(cls, *mutations: Mutation) -> Code:
+        lane = compiled(lane_module, *mutations)
+        lane["HELD"] = lane_module.HELD  # the steps, which are not compiled anew, return this one
+        return cls(lane, compiled(ref_module, *mutations))
+
+
+# -- the token ---------------------------------------------------------------------------------------------------------
+class Token:
+    """Held by one of two threads. `segments` says after how many shared operations it is passed on each time."""
+
+    def __init__(self, first: int, segments: tuple[int, ...]) -> None:
+        self.first = first
+        self.left: int | None = None
+        self.segments = iter(segments)
+        self.waiting = len(segments)
+        self.over = [False, False]
+        self.gates = (Lock(), Lock())
+        for gate in self.gates:
+            gate.acquire()
+        self.next_segment()
+
+    def next_segment(self) -> None:
+        self.left = next(self.segments, None)
+        self.waiting -= 1
+
+    @property
+    def used_up(self) -> bool:
+        """Whether every switch of the schedule came about."""
+        return self.waiting < 0
+
+    def tick(self, me: int) -> None:
+        """This thread is about to do something that the other may see."""
+        while self.left == 0 and not self.over[1 - me]:
+            self.pass_on(me)
+        if self.left:
+            self.left -= 1
+
+    def pass_on(self, me: int) -> None:
+        self.next_segment()
+        self.gates[1 - me].release()
+        self.hold(me)
+
+    def hold(self, me: int) -> None:
+        assert self.gates[me].acquire(timeout=STUCK_AFTER), "the other thread holds the token for ever"
+
+    def wait_until(self, me: int, holds: Callable[[], object]) -> bool:
+        """Let the other thread run until this holds. False: it has ended, and it never will."""
+        while not holds():
+            if self.over[1 - me]:
+                return False
+            self.pass_on(me)
+        return True
+
+    def end(self, me: int) -> None:
+        self.over[me] = True
+        self.gates[1 - me].release()
+
+
+class TokenLock:
+    """A lock whose waiters pass the token on, for a blocked thread that holds it would stop everything."""
+
+    def __init__(self, token: Token, me: Callable[[], int]) -> None:
+        self.token, self.me, self.held = token, me, False
+
+    def __enter__(self) -> None:
+        assert self.token.wait_until(self.me(), lambda: not self.held)
+        self.held = True
+
+    def __exit__(self, *_: object) -> None:
+        self.held = False
+
+
+@cache
+def shared_operations(code: CodeType) -> frozenset[int]:
+    """Offsets of the opcodes before which a switch can make a difference."""
+    return frozenset(one.offset for one in dis.get_instructions(code) if not one.opname.startswith(PRIVATE))
+
+
+def tracer(token: Token, me: int) -> Callable[[FrameType, str, Any], Any]:
+    def trace(frame: FrameType, event: str, _: Any) -> Any:
+        if event == "call":
+            if frame.f_code.co_filename not in TRACED:
+                return None
+            frame.f_trace_opcodes = True
+        elif event == "opcode" and frame.f_lasti in shared_operations(frame.f_code):
+            token.tick(me)
+        return trace
+
+    return trace
+
+
+class Worker:
+    """A thread that is used again for many trials; starting one costs more than a trial."""
+
+    def __init__(self, me: int) -> None:
+        self.me = me
+        self.jobs: SimpleQueue[tuple[Token, Callable[[], object]] | None] = SimpleQueue()
+        self.results: SimpleQueue[BaseException | None] = SimpleQueue()
+        Thread(target=self.work, name=f"explorer {me}", daemon=True).start()
+
+    def work(self) -> None:
+        while (job := self.jobs.get()) is not None:
+            token, fn = job
+            error: BaseException | None = None
+            token.hold(self.me)
+            sys.settrace(tracer(token, self.me))
+            try:
+                fn()
+            except BaseException as exc:  # noqa: BLE001 - reported by the trial
+                error = exc
+            finally:
+                sys.settrace(None)
+                token.end(self.me)
+            self.results.put(error)
+
+
+# -- the loop ----------------------------------------------------------------------------------------------------------
+@coroutine
+def let_loop_run() -> Generator[None, None, None]:
+    yield
+
+
+class Loop(Protocol):
+    """A lane whose event loop is played by the explorer: `live` is that loop."""
+
+    calls: deque[Callable[[], object]]
+    timers: deque[Callable[[], object]]
+
+    def __getattr__(self, name: str) -> Any: ...
+
+
+def looped(lane_class: Any) -> Any:
+    """A lane as `LoopLane` makes it out of `lane_class`, with nothing replaced but the loop."""
+
+    class Looped(lane_class):  # type: ignore[misc]
+        flavour = "explored"
+        pause, wake = LoopLane.pause, LoopLane.wake
+        lie_down, get_up = LoopLane.lie_down, LoopLane.get_up
+
+        def __init__(self, token: Token, *, slice_after: float) -> None:
+            super().__init__("explored", slice_after=slice_after)
+            self.token = token
+            self.calls: deque[Callable[[], object]] = deque()  # from other threads
+            self.timers: deque[Callable[[], object]] = deque()  # due as soon as the lane sleeps
+            self.asleep = False
+
+        async def checkpoint(self) -> None:
+            await let_loop_run()
+
+        async def doze(self, keep: Callable[[Any], object], lost: Callable[[Any], object]) -> None:
+            keep("bed")
+            self.asleep = True
+            await let_loop_run()
+
+        def rouse(self, bed: Any) -> bool:
+            assert bed == "bed"
+            self.asleep = False
+            return True
+
+        def call_from_outside(self, fn: Callable[[], object]) -> None:
+            self.calls.append(fn)
+
+        def live(self) -> None:
+            """Until it sleeps for ever."""
+            self.ident = get_ident()
+            while True:
+                self.turn(clean)
+                pause = self.pause()
+                while not ended(pause):
+                    while self.calls and not self.asleep:
+                        self.calls.popleft()()
+                    while self.asleep:
+                        if self.timers:
+                            self.timers.popleft()()
+                        elif self.token.wait_until(LANE, lambda: self.calls):
+                            self.calls.popleft()()
+                        else:
+                            pause.close()
+                            return
+
+    return Looped
+
+
+def clean() -> bool:
+    return False
+
+
+def ended(coro: Any) -> bool:
+    try:
+        coro.send(None)
+    except StopIteration:
+        return True
+    return False
+
+
+# -- the exploration ---------------------------------------------------------------------------------------------------
+@dataclass
+class Story:
+    """What two threads do in one trial, and how it should end."""
+
+    lane: Callable[[], object]
+    sender: Callable[[], object]
+    outcome: Callable[[], object]
+
+
+@dataclass
+class Finding:
+    first: int
+    segments: tuple[int, ...]
+    outcome: object
+
+
+@dataclass
+class Findings:
+    schedules: int = 0
+    wrong: list[Finding] = field(default_factory=list)
+
+
+class Explorer:
+    """Tries all schedules of a story with at most `switches` switches."""
+
+    def __init__(self) -> None:
+        self.workers = (Worker(LANE), Worker(SENDER))
+
+    def close(self) -> None:
+        for worker in self.workers:
+            worker.jobs.put(None)
+
+    def trial(self, tell: Callable[[Token], Story], first: int, segments: tuple[int, ...]) -> tuple[Token, object]:
+        token = Token(first, segments)
+        story = tell(token)
+        for worker, fn in zip(self.workers, (story.lane, story.sender), strict=True):
+            worker.jobs.put((token, fn))
+        token.gates[first].release()
+        errors = [worker.results.get(timeout=2 * STUCK_AFTER) for worker in self.workers]
+        return token, next(filter(None, errors), None) or story.outcome()
+
+    def explore(self, tell: Callable[[Token], Story], expected: object, *, switches: int, most_wrong: int = 1) -> Findings:
+        """`expected` is the outcome that every schedule must have; stops after so many that have another."""
+        findings = Findings()
+        for finding in self.outcomes(tell, switches):
+            findings.schedules += 1
+            if finding.outcome != expected:
+                findings.wrong.append(finding)
+                if len(findings.wrong) == most_wrong:
+                    break
+        return findings
+
+    def outcomes(self, tell: Callable[[Token], Story], switches: int) -> Iterator[Finding]:
+        for first in (LANE, SENDER):
+            yield from self.deeper(tell, first, (), switches)
+
+    def deeper(self, tell: Callable[[Token], Story], first: int, before: tuple[int, ...], switches: int) -> Iterator[Finding]:
+        """The schedules that begin with `before`; the last segment grows until its thread ends before it is used up."""
+        length = 0
+        while True:
+            segments = (*before, length)
+            token, outcome = self.trial(tell, first, segments)
+            yield Finding(first, segments, outcome)
+            if not token.used_up:
+                return
+            if switches > 1:
+                yield from self.deeper(tell, first, segments, switches - 1)
+            length += 1

@@ -1,0 +1,285 @@
+"""A program that both type checkers accept, without a plugin or a base class; `refused.py` has the mistakes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Awaitable, Callable
+from typing import Any, Generic, Never, TypeVar, assert_type
+
+import attrs
+import trio
+
+from trouper import (
+    ActorEnded,
+    ActorStarted,
+    Asked,
+    AskError,
+    Child,
+    Context,
+    Daemon,
+    DeadLetter,
+    Inbox,
+    Limit,
+    Mailbox,
+    Message,
+    Reason,
+    Ref,
+    ReplyTo,
+    Request,
+    Supervisor,
+    SyncInbox,
+    actor,
+    child,
+    current,
+    one_for_all,
+    one_for_one,
+    open_daemon,
+    rest_for_one,
+)
+
+T = TypeVar("T")
+M = TypeVar("M")
+R = TypeVar("R")
+
+
+# -- messages ----------------------------------------------------------------------------------------------------------
+class Sample(Message):
+    name: str
+    value: float
+
+
+class Mean(Request[float]):
+    name: str
+
+
+class Version(Request[str]): ...
+
+
+class Names(Request[tuple[str, ...]]):
+    """A reply that is a parametrised generic."""
+
+
+class First(Request[T | None], Generic[T]):
+    """A generic request."""
+
+    among: tuple[T, ...]
+
+
+class Tick(Message): ...
+
+
+# -- actors with `receive` ---------------------------------------------------------------------------------------------
+@actor(flavour=trio)
+class Averages:
+    sums: dict[str, tuple[float, int]] = attrs.field(factory=dict)
+
+    async def receive(self, message: Sample | Mean | Names) -> float | tuple[str, ...] | None:
+        match message:
+            case Sample(name, value):
+                total, count = self.sums.get(name, (0.0, 0))
+                self.sums[name] = total + value, count + 1
+                return None
+            case Mean(name):
+                total, count = self.sums[name]
+                return total / count
+            case Names():
+                return tuple(self.sums)
+
+
+@actor(flavour=threading, restart="transient", mailbox=Mailbox(10, overflow="reject"))
+class Rows:
+    """A constructor with all that attrs offers and both checkers understand."""
+
+    path: str
+    size: int = 10
+    tags: list[str] = attrs.field(factory=list)
+    limit: float = attrs.field(default=1.0, kw_only=True, validator=attrs.validators.gt(0))
+    opened: bool = attrs.field(default=False, init=False)
+
+    def on_start(self) -> None:
+        self.opened = True
+
+    def receive(self, message: Sample | Version) -> str | None:
+        return "1.0" if isinstance(message, Version) else None
+
+    def interrupt(self) -> None: ...
+
+    def on_stop(self, reason: Reason) -> None:
+        self.opened = reason.abnormal or reason.kind == "shutdown"
+
+
+@actor(flavour="asyncio", name="plain", shutdown=1, significant=False)
+class Plain:
+    def receive(self, message: Version) -> str:
+        return "1.0"
+
+
+# -- actors with `run` -------------------------------------------------------------------------------------------------
+@actor(flavour=threading)
+class LoadReader:
+    """A plain blocking loop in a thread of its own."""
+
+    out: Ref[Sample]
+
+    def run(self, inbox: SyncInbox[Never]) -> None:
+        for _ in inbox.ticks(every=1.0):
+            self.out.send(Sample("load", os.getloadavg()[0]))
+
+
+@actor(flavour=asyncio)
+class Reporter:
+    averages: Ref[Mean]
+
+    async def run(self, inbox: Inbox[Version]) -> None:
+        me = current(self)
+        assert_type(me, Context[Version])
+        async for question in inbox:
+            assert_type(question, Version)
+            me.reply_to(question)("1.0")
+
+
+@actor(flavour=trio)
+class TrioRunner:
+    async def run(self, inbox: Inbox[Sample | Version]) -> None:
+        me = current(self)
+        while not me.stopping:
+            message = await inbox.get()
+            if isinstance(message, Version):
+                me.reply_to(message)("1.0")
+        async for _ in inbox.ticks(every=0.1):
+            await me.sleep(0.1)
+
+
+@actor(flavour=threading)
+class ThreadRunner:
+    def run(self, inbox: SyncInbox[Sample | Version]) -> None:
+        me = current(self)
+        for message in inbox:
+            if isinstance(message, Version):
+                me.reply_to(message)("1.0")
+        assert_type(inbox.get(timeout=1.0), Sample | Version)
+        me.sleep_sync(0.1)
+
+
+@actor(flavour=asyncio)
+class Service:
+    """It takes no messages."""
+
+    port: int
+
+    async def run(self) -> None:
+        me = current(self)
+        me.start_soon(asyncio.sleep, 1.0)
+        me.start_soon(self.fetch, "http://localhost", 3)
+        assert_type(me.self_ref, Ref[Never])
+        await me.sleep(1.0)
+
+    async def fetch(self, url: str, times: int = 1) -> str:
+        return url * times
+
+
+@actor(flavour=threading)
+class ThreadService:
+    def run(self) -> None: ...
+
+
+# -- generic actors ----------------------------------------------------------------------------------------------------
+@actor(flavour=trio)
+class Latest(Generic[T]):
+    value: T
+
+    async def receive(self, message: T) -> None:
+        self.value = message
+
+
+@actor(flavour=trio)
+class Spawner:
+    """Answers later, spawns, and stops what it spawned."""
+
+    waiting: list[ReplyTo[float]] = attrs.field(factory=list, init=False)
+
+    async def receive(self, message: Mean | Tick) -> None:
+        me = current(self)
+        assert_type(me.self_ref, Ref[Mean | Tick])
+        match message:
+            case Mean():
+                self.waiting.append(me.reply_to(message))
+            case Tick():
+                for reply in self.waiting:
+                    reply(1)
+                rows = me.spawn(child(Rows, "rows.csv").options(restart="temporary"))
+                assert_type(rows, Ref[Sample | Version])
+                assert_type(await rows.ask(Version()), str)
+                me.stop(rows)
+                me.stop()
+
+
+# -- trees -------------------------------------------------------------------------------------------------------------
+averages = child(Averages).options(name="averages")
+latest = child(Latest[int], 1)
+rows = child(Rows, "rows.csv", 3, tags=["a"], limit=2.0)
+assert_type(averages, Child[Sample | Mean | Names])
+assert_type(latest, Child[int])
+assert_type(child(Service, port=80), Child[Never])
+assert_type(child(ThreadService), Child[Never])
+tree = one_for_all(
+    averages,
+    one_for_one(child(LoadReader, out=averages.ref), child(Reporter, averages=averages.ref), name="readers"),
+    rest_for_one(latest, rows.options(mailbox=Mailbox(capacity=None), drain=True), child(TrioRunner)).options(name="x"),
+    child(ThreadRunner),
+    child(Service, 80),
+    child(Spawner),
+    restarts=Limit(3, within=30.0),
+    auto_shutdown="never",
+)
+assert_type(tree, Supervisor)
+inputs: list[Ref[Sample]] = [averages.ref, rows.ref]  # a mailbox that takes more will do
+
+
+# -- sending and asking ------------------------------------------------------------------------------------------------
+async def right() -> None:
+    averages.ref.send(Sample("load", 0.5))
+    averages.ref.send(Mean("load"))  # its reply is dropped
+    mean: float = await averages.ref.ask(Mean("load"))
+    assert_type(await averages.ref.ask(Names(), timeout=None), tuple[str, ...])
+    assert_type(averages.ref.ask_sync(Mean("load"), timeout=1), float)
+    await averages.ref.offer(Sample("load", mean))
+    averages.ref.offer_sync(Sample("load", mean), timeout=0.1)
+    child(Latest[int], 1).ref.send(2)
+    only_means: Ref[Mean] = averages.ref
+    assert_type(await only_means.ask(Mean("load")), float)
+    assert_type(await rows.ref.ask(Version()), str)
+
+
+async def generic_request(ref: Ref[First[int] | Sample]) -> None:
+    assert_type(await ref.ask(First((1, 2))), int | None)
+
+
+async def patient(ref: Ref[M], question: Asked[M, R]) -> R:
+    """A helper of one's own around `ask`."""
+    try:
+        return await ref.ask(question)
+    except AskError:
+        return await ref.ask(question, timeout=60.0)
+
+
+async def asked_patiently() -> None:
+    assert_type(await patient(averages.ref, Mean("load")), float)
+
+
+# -- daemons -----------------------------------------------------------------------------------------------------------
+def note(event: ActorStarted | ActorEnded) -> None:
+    assert event.path
+    assert event.generation
+
+
+async def embedded(listener: Callable[[Any], Awaitable[None]]) -> None:
+    async with open_daemon(tree, stop_within=10.0) as daemon:
+        assert_type(daemon, Daemon)
+        with daemon.subscribe(note, ActorStarted, ActorEnded):
+            assert_type(await daemon.children("/readers"), list[tuple[str, str]])
+        daemon.subscribe(listener, DeadLetter).close()
+        assert_type(await daemon.start(child(Plain), under="/readers"), str)
+        daemon.stop("done")

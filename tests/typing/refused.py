@@ -1,0 +1,197 @@
+"""What both type checkers refuse. Each line has one mistake and says how each checker calls it.
+
+A marker that is not needed is an error itself, so that the checkers' run over the whole project holds every line here;
+`test_typing.py` takes the markers away and looks for the errors.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Generic, Never, TypeVar
+
+import trio
+
+from trouper import Inbox, Limit, Mailbox, Ref, ReplyTo, SyncInbox, actor, child, current, one_for_one, open_daemon, run
+
+from .accepted import (
+    Averages,
+    Latest,
+    LoadReader,
+    Mean,
+    Reporter,
+    Rows,
+    Sample,
+    Service,
+    Spawner,
+    ThreadRunner,
+    ThreadService,
+    Tick,
+    TrioRunner,
+    Version,
+    averages,
+    patient,
+    rows,
+)
+
+T = TypeVar("T")
+numbers = child(Latest[int], 1)
+service = child(Service, port=80)
+
+
+def wrong_messages() -> None:
+    averages.ref.send(Version())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    averages.ref.send("load")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    averages.ref.send(Sample)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    averages.ref.offer_sync(Tick())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    numbers.ref.send("x")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    child(ThreadRunner).ref.send(Tick())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    child(TrioRunner).ref.send(Tick())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    child(Reporter, averages.ref).ref.send(Sample("load", 0.5))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    service.ref.send(Tick())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    child(ThreadService).ref.send(Tick())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    child(LoadReader, averages.ref).ref.send(Sample("load", 0.5))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def wrong_questions() -> None:
+    await averages.ref.ask(Version())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await averages.ref.ask(Sample("load", 0.5))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    averages.ref.ask_sync(Sample("load", 0.5))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    averages.ref.ask_sync(Version())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await averages.ref.offer(Version())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await averages.ref.ask(Mean("load"), timeout="5 s")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await service.ref.ask(Version())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await numbers.ref.ask(3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await patient(averages.ref, Version())  # type: ignore[misc]  # pyright: ignore[reportArgumentType]
+
+
+async def wrong_replies() -> tuple[str, int]:
+    text: str = await averages.ref.ask(Mean("load"))  # type: ignore[arg-type]  # pyright: ignore[reportAssignmentType]
+    number: int = averages.ref.ask_sync(Mean("load"))  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+    return text, number
+
+
+def wrong_messages_made() -> None:
+    Sample("load", 1.0).value = 2.0  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+    Mean("load").name = "mean"  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+    Sample("load")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    Sample("load", "1.0")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Mean(nome="load")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
+@actor(flavour=asyncio)
+class WrongAnswers:
+    async def run(self, inbox: Inbox[Version]) -> None:
+        me = current(self)
+        async for question in inbox:
+            me.reply_to(question)(1.0)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+            later: ReplyTo[float] = me.reply_to(question)  # type: ignore[arg-type]  # pyright: ignore[reportAssignmentType]
+            later(1.0)
+            me.reply_to(Tick())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def wrong_arguments() -> None:
+    child(LoadReader, out=3)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    child(LoadReader)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+    child(LoadReader, averages.ref, 3)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+    child(LoadReader, out=numbers.ref)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    child(LoadReader, out=child(Reporter, averages.ref).ref)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    child(LoadReader, out=averages)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    child(Averages, name="averages")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+    child(Rows, 3)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    child(Rows, "rows.csv", opened=True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    child(Service, port="80")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    child(Latest[int], "x")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+
+
+def wrong_options() -> None:
+    averages.options(restart="always")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    averages.options(strategy="one_for_one")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    averages.options(shutdown="5 s")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    averages.options(mailbox=100)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Mailbox(10, overflow="drop")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Limit(3, within="30 s")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def wrong_wiring() -> tuple[Ref[Sample | Version], Ref[str]]:
+    wide: Ref[Sample | Version] = averages.ref  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+    other: Ref[str] = numbers.ref  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+    return wide, other
+
+
+@actor(flavour=trio)
+class WrongSpawner:
+    async def receive(self, message: Tick) -> None:
+        me = current(self)
+        me.spawn(Spawner)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        me.spawn(one_for_one(child(Spawner)))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        spawned: Ref[Sample] = me.spawn(child(Spawner))  # type: ignore[call-overload]  # pyright: ignore[reportAssignmentType]
+        me.spawn(child(Spawner)).send(Version())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        me.self_ref.send(Version())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        me.stop(message)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        me.start_soon(print, "not async")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        me.start_soon(self.receive, Version())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        spawned.send(Sample("load", 0.5))
+
+
+def wrong_trees() -> None:
+    one_for_one(Averages)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    one_for_one(averages.ref)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    one_for_one(averages, restarts=3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    one_for_one(averages, auto_shutdown="always")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    child(Sample, "load", 1.0)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    child(print)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    open_daemon(Averages)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    run(averages.ref)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+@actor(flavour="gevent")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+class WrongFlavour:
+    async def receive(self, message: Tick) -> None: ...
+
+
+@actor(flavour=trio, restart="always")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+class WrongOption:
+    async def receive(self, message: Tick) -> None: ...
+
+
+@actor()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+class NoFlavour:
+    async def receive(self, message: Tick) -> None: ...
+
+
+class Nobody:
+    """Neither `receive` nor `run`."""
+
+    def ask_me(self) -> None:
+        current(self)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+
+
+@actor(flavour=threading)
+class WrongLoops:
+    def run(self, inbox: SyncInbox[Sample]) -> None:
+        inbox.get().upper()  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+        inbox.get(1.0)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
+@actor(flavour=trio)
+class WrongAsyncLoops:
+    async def run(self, inbox: Inbox[Sample]) -> None:
+        for _ in inbox:  # type: ignore[attr-defined]  # pyright: ignore[reportGeneralTypeIssues]
+            await current(self).sleep(1.0)
+        await inbox.get(timeout=1.0)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
+@actor(flavour=trio)
+class Taker(Generic[T]):
+    out: Ref[T]
+
+    async def receive(self, message: T) -> None:
+        self.out.send(message)
+        self.out.send("x")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def wrong_generics(nothing: Ref[Never]) -> None:
+    child(Taker[Sample], numbers.ref)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    child(Taker[Sample], rows.ref).ref.send(3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    nothing.send(None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
