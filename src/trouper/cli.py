@@ -62,7 +62,9 @@ def parser() -> argparse.ArgumentParser:
     for name, text in (("run", "run a tree as a daemon"), ("check", "validate a tree and print it")):
         command = commands.add_parser(name, help=text, description=text)
         command.add_argument("target", metavar="TARGET", help="module:attribute or path/file.py:attribute of the tree")
-        command.add_argument("--log-level", choices=LEVELS, default="info", help="least level that is logged (default: info)")
+        command.add_argument(
+            "--log-level", choices=LEVELS, default="info", help="least level that is logged (default: info)"
+        )
     return top
 
 
@@ -79,7 +81,9 @@ def load(target: str) -> Child[Any] | Supervisor:
     found: Any = module
     for part in name.split("."):
         if not hasattr(found, part):
-            trees = ", ".join(sorted(key for key, value in vars(module).items() if isinstance(value, Child | Supervisor)))
+            trees = ", ".join(
+                sorted(key for key, value in vars(module).items() if isinstance(value, Child | Supervisor))
+            )
             raise BadTarget(f"{place_} has no attribute {name!r}; trees in it: {trees or 'none'}")
         found = getattr(found, part)
     if not isinstance(found, Child | Supervisor):
@@ -94,7 +98,9 @@ def module_by_name(name: str) -> ModuleType:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
-            raise BadTarget(f"there is no module {name!r} (looked in the working directory and the installed packages)") from error
+            raise BadTarget(
+                f"there is no module {name!r} (looked in the working directory and the installed packages)"
+            ) from error
         raise failed_import(name, error) from error
     except Exception as error:
         raise failed_import(name, error) from error

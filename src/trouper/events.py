@@ -13,14 +13,14 @@
 | `DaemonReady` | the whole tree is up |
 | `DaemonStopping` | the tree is being stopped |
 
-`daemon.subscribe(listener, *kinds)` listens. The listener is called in the thread where the event happened, so it must be
-quick and not block: `ref.send` is a good listener. Nothing is built when nobody listens.
+`daemon.subscribe(listener, *kinds)` listens. The listener is called in the thread where the event happened, so it
+must be quick and not block: `ref.send` is a good listener. Nothing is built when nobody listens.
 """
 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import msgspec
 
@@ -194,7 +194,7 @@ class Subscription:
         """Listen no more; a second call is harmless."""
         self._bus.forget(self)
 
-    def __enter__(self) -> Subscription:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

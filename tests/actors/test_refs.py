@@ -22,13 +22,13 @@ from tests.actors.stage import (
     Read,
     SpecialNote,
     ask,
-    checkpoint,
     in_thread,
     nothing,
     outcome,
     role,
     together,
     turn,
+    until,
 )
 from trouper import (
     ActorRestarted,
@@ -320,28 +320,26 @@ def test_after_the_daemon_messages_are_dead_and_asks_fail(flavour: FlavourName, 
 
 
 def test_pending_asks_fail_at_once_when_the_actor_stops_for_good(flavour: FlavourName, host: Host) -> None:
-    gate = Gate()
-    book = child(notebook(flavour), gate=gate)
+    @role(flavour)
+    class Busy:
+        async def receive(self, message: Note | Echo) -> Any:
+            while not current(self).stopping:
+                await turn(self)
+
+    busy = child(Busy)
 
     async def body(daemon: Daemon) -> None:
-        events = Events(daemon)
-        book.ref.send(Note("busy"))
+        async def stop() -> None:
+            await until(lambda: len(busy.ref.box) == 3)
+            await daemon.terminate("/busy")
 
-        async def stop() -> Any:
-            while len(book.ref.box) < 3:
-                await checkpoint()
-            result = together(lambda: daemon.terminate("/notebook"), opened)
-            return await result
+        busy.ref.send(Note("busy"))
+        await until(lambda: not busy.ref.box)
+        answers = await together(*[lambda: busy.ref.ask(Echo(1), timeout=None)] * 3, stop)
+        assert [type(answer) for answer in answers[:3]] == [ActorStopped] * 3
+        assert daemon.dead_letters == 3
 
-        async def opened() -> None:
-            gate.open()
-
-        answers = await together(*[lambda: book.ref.ask(Echo(1), timeout=None)] * 3, stop)
-        # what the handler of the note was followed by before the stop arrived may have had its answer
-        assert all(answer == 1 or isinstance(answer, ActorStopped) for answer in answers[:3]), answers
-        assert len(events.of(DeadLetter)) == sum(isinstance(answer, ActorStopped) for answer in answers[:3])
-
-    host.run(one_for_one(book), body)
+    host.run(one_for_one(busy), body)
 
 
 def test_what_waits_for_a_temporary_actor_that_crashes_is_told_why(flavour: FlavourName, host: Host) -> None:

@@ -15,8 +15,8 @@ from functools import partial
 from typing import Any, Literal
 
 import trio
-from otp_replay import Operation, Scenario, Spec, Stage, Staged, Trace
 
+from tests.conformance.otp_replay import Operation, Scenario, Spec, Stage, Staged, Trace
 from trouper import Child, Declined, Limit, Message, Reason, Ref, Shutdown, actor, child, current
 from trouper.daemon.daemon import Daemon
 from trouper.errors import StartFailed

@@ -271,7 +271,8 @@ def report(number: int, scenario: Scenario, got: Trace, told: str) -> str:
 def staged_for(flavour: str | None) -> Staged:
     if flavour is None:
         return MachineStage
-    from otp_live import on_stage  # noqa: PLC0415 - it imports this module
+    sys.path.insert(0, str(Path(__file__).parents[2]))
+    from tests.conformance.otp_live import on_stage  # noqa: PLC0415 - it imports this module
 
     return on_stage(flavour)
 

@@ -1,9 +1,9 @@
 """An explorer of interleavings: it runs two threads through the real code, one shared operation at a time.
 
-A stress test does not see a lost wake-up that needs a switch between two particular opcodes. So one token is passed between
-two threads: who holds it runs, the other waits. A trace function counts opcodes that may touch what the threads share, and a
-schedule says after how many of them the token is passed on. All schedules with a given number of such switches are tried,
-always in the same order.
+A stress test does not see a lost wake-up that needs a switch between two particular opcodes. So one token is passed
+between two threads: who holds it runs, the other waits. A trace function counts opcodes that may touch what the threads
+share, and a schedule says after how many of them the token is passed on. All schedules with a given number of such
+switches are tried, always in the same order.
 
 The code under test is compiled from the files of the package, for a mutant with one text in them replaced by another.
 """
@@ -13,14 +13,14 @@ from __future__ import annotations
 import dis
 import sys
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from inspect import getsourcefile
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Lock, Thread, get_ident
 from types import ModuleType, coroutine
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from trouper.actors import ref as ref_module
 from trouper.actors import steps as steps_module
@@ -36,10 +36,20 @@ LANE, SENDER = 0, 1
 STUCK_AFTER = 20.0  # seconds: no schedule takes a hundredth of that
 
 TRACED = frozenset(str(getsourcefile(module)) for module in (lane_module, loop_module, ref_module, steps_module))
-PRIVATE = (  # opcodes (or their beginnings) that touch the frame's own variables only
-    *("LOAD_FAST", "STORE_FAST", "LOAD_CONST", "LOAD_GLOBAL", "LOAD_DEREF", "COPY", "SWAP", "PUSH", "POP_TOP", "NOP"),
-    *("RESUME", "PRECALL", "KW_NAMES", "CACHE", "EXTENDED_ARG", "JUMP", "RETURN", "MAKE_CELL", "GET_ITER", "IS_OP"),
+VARIABLES = frozenset(
+    {"box", "queued", "parked", "pending", "over", "accepts", "refuses", "run", "step"}
+)  # written by one, read by the other
+TOUCHES = ("LOAD_ATTR", "LOAD_METHOD", "STORE_ATTR")
+TESTS = (
+    "TO_BOOL",
+    "UNARY_NOT",
+    "POP_JUMP_IF_T",
+    "POP_JUMP_IF_F",
+    "POP_JUMP_FORWARD_IF_T",
+    "POP_JUMP_FORWARD_IF_F",
+    "JUMP_IF_",
 )
+FLAGS = ("COMPARE_OP", "CONTAINS_OP", "IS_OP", "TO_BOOL")  # their result is nobody's but the frame's
 
 
 # -- the code under test -----------------------------------------------------------------------------------------------
@@ -81,42 +91,40 @@ class Code:
 
 # -- the token ---------------------------------------------------------------------------------------------------------
 class Token:
-    """Held by one of two threads. `segments` says after how many shared operations it is passed on each time."""
+    """Held by one of two threads. `segments` says after how many shared operations it is passed on, each time anew.
+
+    A thread that blocks passes it on, too, which is no switch of the schedule: the other goes on counting.
+    """
 
     def __init__(self, first: int, segments: tuple[int, ...]) -> None:
-        self.first = first
-        self.left: int | None = None
-        self.segments = iter(segments)
-        self.waiting = len(segments)
+        self.holder = first
+        self.segments = deque(segments)
         self.over = [False, False]
         self.gates = (Lock(), Lock())
         for gate in self.gates:
             gate.acquire()
-        self.next_segment()
-
-    def next_segment(self) -> None:
-        self.left = next(self.segments, None)
-        self.waiting -= 1
 
     @property
     def used_up(self) -> bool:
         """Whether every switch of the schedule came about."""
-        return self.waiting < 0
+        return not self.segments
 
     def tick(self, me: int) -> None:
         """This thread is about to do something that the other may see."""
-        while self.left == 0 and not self.over[1 - me]:
+        segments = self.segments
+        while segments and segments[0] == 0 and not self.over[1 - me]:
+            segments.popleft()
             self.pass_on(me)
-        if self.left:
-            self.left -= 1
+        if segments and segments[0]:
+            segments[0] -= 1
 
     def pass_on(self, me: int) -> None:
-        self.next_segment()
         self.gates[1 - me].release()
         self.hold(me)
 
     def hold(self, me: int) -> None:
         assert self.gates[me].acquire(timeout=STUCK_AFTER), "the other thread holds the token for ever"
+        self.holder = me
 
     def wait_until(self, me: int, holds: Callable[[], object]) -> bool:
         """Let the other thread run until this holds. False: it has ended, and it never will."""
@@ -134,11 +142,12 @@ class Token:
 class TokenLock:
     """A lock whose waiters pass the token on, for a blocked thread that holds it would stop everything."""
 
-    def __init__(self, token: Token, me: Callable[[], int]) -> None:
-        self.token, self.me, self.held = token, me, False
+    def __init__(self, token: Token) -> None:
+        self.token = token
+        self.held = False
 
     def __enter__(self) -> None:
-        assert self.token.wait_until(self.me(), lambda: not self.held)
+        assert self.token.wait_until(self.token.holder, lambda: not self.held)
         self.held = True
 
     def __exit__(self, *_: object) -> None:
@@ -147,8 +156,27 @@ class TokenLock:
 
 @cache
 def shared_operations(code: CodeType) -> frozenset[int]:
-    """Offsets of the opcodes before which a switch can make a difference."""
-    return frozenset(one.offset for one in dis.get_instructions(code) if not one.opname.startswith(PRIVATE))
+    """Offsets of the opcodes before which a switch can make a difference.
+
+    These are reads and writes of what both threads use, calls (of a deque's methods, for one), and tests whether a deque
+    is empty.
+    """
+    found = set()
+    before: dis.Instruction | None = None
+    for one in dis.get_instructions(code):
+        name = one.opname
+        if name.startswith(TOUCHES):
+            shared = one.argval in VARIABLES
+        elif name.startswith(TESTS):
+            shared = (
+                before is not None and not before.opname.startswith(FLAGS) and before.argval not in VARIABLES - {"box"}
+            )
+        else:
+            shared = name.startswith(("CALL", "BEFORE_WITH", "LOAD_SPECIAL"))
+        if shared:
+            found.add(one.offset)
+        before = one
+    return frozenset(found)
 
 
 def tracer(token: Token, me: int) -> Callable[[FrameType, str, Any], Any]:
@@ -195,65 +223,66 @@ def let_loop_run() -> Generator[None, None, None]:
     yield
 
 
-class Loop(Protocol):
-    """A lane whose event loop is played by the explorer: `live` is that loop."""
+class Loop:
+    """The event loop of an explored lane: what a flavour adds to `LoopLane`, played by hand."""
 
-    calls: deque[Callable[[], object]]
-    timers: deque[Callable[[], object]]
+    pause, wake = LoopLane.pause, LoopLane.wake
+    lie_down, get_up = LoopLane.lie_down, LoopLane.get_up
 
-    def __getattr__(self, name: str) -> Any: ...
+    token: Token
+    asleep = False
+
+    def begin(self, token: Token) -> None:
+        self.token = token
+        self.calls: deque[Callable[[], object]] = deque()  # from other threads
+        self.timers: deque[Callable[[], object]] = deque()  # due as soon as the lane sleeps
+
+    async def checkpoint(self) -> None:
+        await let_loop_run()
+
+    async def doze(self, keep: Callable[[Any], object], lost: Callable[[Any], object]) -> None:
+        keep("bed")
+        self.asleep = True
+        await let_loop_run()
+
+    def rouse(self, bed: Any) -> bool:
+        self.asleep = False
+        return True
+
+    def call_from_outside(self, fn: Callable[[], object]) -> None:
+        self.calls.append(fn)
+
+    def live(self) -> None:
+        """Take turns until the lane sleeps for ever."""
+        lane: Any = self
+        lane.ident = get_ident()
+        while True:
+            lane.turn(clean)
+            pause = lane.pause()
+            while not ended(pause):
+                if not self.run_loop():
+                    pause.close()
+                    return
+
+    def run_loop(self) -> bool:
+        """What is due in the loop, until the dispatcher is awake. False: it never will be."""
+        while self.asleep:
+            if self.timers:
+                self.timers.popleft()()
+            elif not self.token.wait_until(LANE, lambda: self.calls):
+                return False
+            else:
+                self.calls.popleft()()
+        while self.calls:
+            self.calls.popleft()()
+        return True
 
 
-def looped(lane_class: Any) -> Any:
-    """A lane as `LoopLane` makes it out of `lane_class`, with nothing replaced but the loop."""
-
-    class Looped(lane_class):  # type: ignore[misc]
-        flavour = "explored"
-        pause, wake = LoopLane.pause, LoopLane.wake
-        lie_down, get_up = LoopLane.lie_down, LoopLane.get_up
-
-        def __init__(self, token: Token, *, slice_after: float) -> None:
-            super().__init__("explored", slice_after=slice_after)
-            self.token = token
-            self.calls: deque[Callable[[], object]] = deque()  # from other threads
-            self.timers: deque[Callable[[], object]] = deque()  # due as soon as the lane sleeps
-            self.asleep = False
-
-        async def checkpoint(self) -> None:
-            await let_loop_run()
-
-        async def doze(self, keep: Callable[[Any], object], lost: Callable[[Any], object]) -> None:
-            keep("bed")
-            self.asleep = True
-            await let_loop_run()
-
-        def rouse(self, bed: Any) -> bool:
-            assert bed == "bed"
-            self.asleep = False
-            return True
-
-        def call_from_outside(self, fn: Callable[[], object]) -> None:
-            self.calls.append(fn)
-
-        def live(self) -> None:
-            """Until it sleeps for ever."""
-            self.ident = get_ident()
-            while True:
-                self.turn(clean)
-                pause = self.pause()
-                while not ended(pause):
-                    while self.calls and not self.asleep:
-                        self.calls.popleft()()
-                    while self.asleep:
-                        if self.timers:
-                            self.timers.popleft()()
-                        elif self.token.wait_until(LANE, lambda: self.calls):
-                            self.calls.popleft()()
-                        else:
-                            pause.close()
-                            return
-
-    return Looped
+def looped(lane_class: Any, token: Token) -> Any:
+    """A lane of this class, with nothing replaced but the loop."""
+    lane = type("Looped", (Loop, lane_class), {})("explored", slice_after=0.5)
+    lane.begin(token)
+    return lane
 
 
 def clean() -> bool:
@@ -288,7 +317,7 @@ class Finding:
 @dataclass
 class Findings:
     schedules: int = 0
-    wrong: list[Finding] = field(default_factory=list)
+    wrong: Finding | None = None
 
 
 class Explorer:
@@ -310,22 +339,23 @@ class Explorer:
         errors = [worker.results.get(timeout=2 * STUCK_AFTER) for worker in self.workers]
         return token, next(filter(None, errors), None) or story.outcome()
 
-    def explore(self, tell: Callable[[Token], Story], expected: object, *, switches: int, most_wrong: int = 1) -> Findings:
-        """`expected` is the outcome that every schedule must have; stops after so many that have another."""
+    def explore(self, tell: Callable[[Token], Story], expected: object, *, switches: int, stride: int = 1) -> Findings:
+        """Until the outcome of a schedule is not the expected one, or all were tried.
+
+        A `stride` leaves schedules out: of those with further switches, only those after every so many operations.
+        """
         findings = Findings()
-        for finding in self.outcomes(tell, switches):
-            findings.schedules += 1
-            if finding.outcome != expected:
-                findings.wrong.append(finding)
-                if len(findings.wrong) == most_wrong:
-                    break
+        for first in (LANE, SENDER):
+            for finding in self.deeper(tell, first, (), switches, stride):
+                findings.schedules += 1
+                if finding.outcome != expected:
+                    findings.wrong = finding
+                    return findings
         return findings
 
-    def outcomes(self, tell: Callable[[Token], Story], switches: int) -> Iterator[Finding]:
-        for first in (LANE, SENDER):
-            yield from self.deeper(tell, first, (), switches)
-
-    def deeper(self, tell: Callable[[Token], Story], first: int, before: tuple[int, ...], switches: int) -> Iterator[Finding]:
+    def deeper(
+        self, tell: Callable[[Token], Story], first: int, before: tuple[int, ...], switches: int, stride: int
+    ) -> Iterator[Finding]:
         """The schedules that begin with `before`; the last segment grows until its thread ends before it is used up."""
         length = 0
         while True:
@@ -334,6 +364,6 @@ class Explorer:
             yield Finding(first, segments, outcome)
             if not token.used_up:
                 return
-            if switches > 1:
-                yield from self.deeper(tell, first, segments, switches - 1)
+            if switches > 1 and length % stride == 0:
+                yield from self.deeper(tell, first, segments, switches - 1, stride)
             length += 1

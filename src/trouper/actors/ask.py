@@ -40,8 +40,8 @@ class Ask(Slot[Any]):
 class ReplyTo(Generic[R_contra]):
     """The right to answer one request, once, later and from any thread: `reply_to(value)`.
 
-    If it is dropped without an answer, the ask fails with `ReplyDropped`. The answer to a request that was merely sent is
-    dropped.
+    If it is dropped without an answer, the ask fails with `ReplyDropped`. The answer to a request that was merely
+    sent is dropped.
     """
 
     __slots__ = ("_ask",)
@@ -66,7 +66,9 @@ class ReplyTo(Generic[R_contra]):
             ask.fail(misfit)
             raise misfit
         if not ask.put(value):
-            raise AlreadyReplied(f"{show(ask.request)} was answered before (or its asker gave up); given {show(value)} now")
+            raise AlreadyReplied(
+                f"{show(ask.request)} was answered before (or its asker gave up); given {show(value)} now"
+            )
 
     def fail(self, error: BaseException) -> None:
         """Answer with an error, which the asker's `ask` raises."""

@@ -8,8 +8,9 @@
                     +--> down                                      queue empty, killed
 ```
 
-`close` makes a cell that is down *closed*: what waits in its mailbox and what still comes are dead letters. The end of a
-generation has one order (`advance`): its children, what it is doing, its background tasks, `on_stop`, the report to the boss.
+`close` makes a cell that is down *closed*: what waits in its mailbox and what still comes are dead letters. The end
+of a generation has one order (`advance`): its children, what it is doing, its background tasks, `on_stop`, the report
+to the boss.
 """
 
 from __future__ import annotations
@@ -42,7 +43,6 @@ from trouper.errors import (
     ActorRestarted,
     ActorStopped,
     Declined,
-    LeakedScope,
     ReplyDropped,
     ReplyTypeError,
     Shutdown,
@@ -63,6 +63,9 @@ if TYPE_CHECKING:
     from trouper.actors.options import Options
     from trouper.actors.ref import Ref
     from trouper.actors.world import Boss, Spawner, World
+    from trouper.errors import (
+        LeakedScope,
+    )
     from trouper.lanes.lane import Held, Timer
     from trouper.lanes.slot import Slot
 
@@ -75,9 +78,21 @@ class Cell:
     """One place of the tree, over all lives of the actor that stands there."""
 
     # What every cell has is in slots; what most never need is here as a default, and costs memory where it is set only.
-    __slots__ = ("__dict__", "boss", "child", "generation", "handler_step", "instance", "name", "ref", "since", "state", "world")
+    __slots__ = (
+        "__dict__",
+        "boss",
+        "child",
+        "generation",
+        "handler_step",
+        "instance",
+        "name",
+        "ref",
+        "since",
+        "state",
+        "world",
+    )
 
-    # For the boss, in the boss's thread: the generation told to stop, the deadline that runs, whether it was left behind.
+    # The boss's, in its thread: the generation told to stop, the deadline that runs, whether it was left behind.
     halted = 0
     deadline: Timer | None = None
     abandoned = False
@@ -150,11 +165,11 @@ class Cell:
                 self.__dict__.pop(name, None)
         self.generation = generation
         if self.threaded:
-            lane = self.ref.lane = ThreadLane(self.path)
-            lane.on_broken = self.lane_broke
+            thread = self.ref.lane = ThreadLane(self.path)
+            thread.on_broken = self.lane_broke
             self.prepare()
-            lane.ready.append(self.ref)
-            lane.launch()
+            thread.ready.append(self.ref)
+            thread.launch()
         else:
             lane = self.ref.lane = self.world.lane(self.child.definition.flavour)
             lane.do(self.prepare_and_queue)
@@ -182,14 +197,14 @@ class Cell:
         """Ask for a graceful stop."""
         self.stop_wanted = True
         lane = self.ref.lane
-        lane.post(self.halt, SHUTDOWN)
+        lane.post(self.halt, self.generation, SHUTDOWN)
         if self.threaded and self.child.definition.has_interrupt and not lane.waits_in_runtime:
             Thread(target=self.interrupt, name=f"{self.path} interrupt", daemon=True).start()
 
     def ask_kill(self, reason: Reason = KILLED) -> None:
         """Ask for the end at once, with this reason."""
         self.stop_wanted = True
-        self.ref.lane.post(self.kill, reason)
+        self.ref.lane.post(self.kill, self.generation, reason)
 
     def close(self, cause: BaseException | None = None) -> None:
         """Nobody plans to start it again: dead letters from now on. The cell is down."""
@@ -276,12 +291,14 @@ class Cell:
     def captured(self, coro: Coroutine[Any, Any, Any], trap: Any, message: object) -> Activity:
         """A handler suspended over this message."""
         self.message = message
+        self.ref.step = step_held
         return self.suspend(coro, trap, self.handled)
 
-    def suspend(self, coro: Coroutine[Any, Any, Any], trap: Any, then: Callable[[Any, BaseException | None], None]) -> Activity:
+    def suspend(
+        self, coro: Coroutine[Any, Any, Any], trap: Any, then: Callable[[Any, BaseException | None], None]
+    ) -> Activity:
         activity = self.activity = Activity(self.ref, coro, then)
         activity.trap = trap
-        self.ref.step = step_held
         if self.killed:
             activity.cancel()
         return activity
@@ -395,7 +412,9 @@ class Cell:
             return self.suspend(result, trap, partial(self.hook_ended, then))
         return HELD
 
-    def hook_ended(self, then: Callable[[Any, BaseException | None], object], value: Any, error: BaseException | None) -> None:
+    def hook_ended(
+        self, then: Callable[[Any, BaseException | None], object], value: Any, error: BaseException | None
+    ) -> None:
         self.activity = None
         then(value, error)
 
@@ -407,7 +426,8 @@ class Cell:
                 self.reason = self.judge(error)
             self.advance()
         else:
-            self.wind_down(self.judge(error) if error is not None else self.reason or NORMAL)
+            own = SHUTDOWN if self.stop_wanted else NORMAL
+            self.wind_down(self.judge(error) if error is not None else self.reason or own)
 
     def drop_asked(self) -> None:
         """A `run` went on without having claimed the request that it took."""
@@ -431,8 +451,10 @@ class Cell:
             self.wind_down(self.judge(error))
 
     # -- the end -----------------------------------------------------------------------------------------------------
-    def halt(self, reason: Reason) -> None:
-        """An order: end in good order."""
+    def halt(self, generation: int, reason: Reason) -> None:
+        """An order: end in good order. It may come late, when another generation lives."""
+        if generation != self.generation:
+            return
         self.stop_wanted = True
         if self.state == STARTING:
             self.reason = self.reason or reason
@@ -459,16 +481,18 @@ class Cell:
     def drained(self) -> None:
         self.wind_down(self.reason or SHUTDOWN)
 
-    def quit(self) -> None:
+    def quit(self, generation: int) -> None:
         """It stopped itself."""
-        if self.state == RUNNING:
+        if self.state == RUNNING and generation == self.generation:
             self.wind_down(NORMAL)
 
-    def kill(self, reason: Reason) -> None:
+    def kill(self, generation: int, reason: Reason) -> None:
         """An order: end now."""
+        if generation != self.generation:
+            return
         self.killed = True
         if self.state == STARTING:
-            self.halt(reason)
+            self.halt(generation, reason)
         elif self.state in (RUNNING, DRAINING):
             self.wind_down(reason)
         elif self.state == STOPPING:
@@ -657,8 +681,7 @@ class Cell:
 
 
 def beyond_healing(error: BaseException) -> bool:
-    """Whether it is, or has inside, what goes to the root: KeyboardInterrupt, SystemExit, MemoryError and their like."""
+    """Whether it is, or has inside, what goes to the root: KeyboardInterrupt, SystemExit, MemoryError and so on."""
     if isinstance(error, BaseExceptionGroup):
         return any(beyond_healing(inner) for inner in error.exceptions)
     return isinstance(error, MemoryError) or not isinstance(error, Exception)
-

@@ -76,7 +76,8 @@ class Context(Generic[M]):
         """Claim the right to answer a request later, or from elsewhere.
 
         Args:
-            message: the request that is being handled now. One that was merely sent gets a `ReplyTo` whose answer is dropped.
+            message: the request that is being handled now. One that was merely sent gets a `ReplyTo` whose answer is
+                dropped.
 
         Returns:
             The right to answer it, once. Whoever lets go of it without an answer fails the ask with `ReplyDropped`.
@@ -97,8 +98,8 @@ class Context(Generic[M]):
     def spawn(self, child: Child[N]) -> Ref[N]:
         """Start a child of this actor, supervised on its behalf: restarted if it fails, stopped before the actor ends.
 
-        The child is `transient` unless its options say otherwise. If it fails more often than its own budget allows, the actor
-        crashes with `RestartLimitExceeded`.
+        The child is `transient` unless its options say otherwise. If it fails more often than its own budget allows,
+        the actor crashes with `RestartLimitExceeded`.
 
         Args:
             child: made by `child(...)`; it can be spawned once.
@@ -133,13 +134,17 @@ class Context(Generic[M]):
         cell = self._alive()
         if ref is not None and ref is not cell.ref:
             if cell.spawner is None or not cell.spawner.stop_child(ref):
-                raise UsageError(f"{cell.path}: given {ref!r} to stop, allowed: a child that it spawned, or nothing for itself")
+                raise UsageError(
+                    f"{cell.path}: given {ref!r} to stop, allowed: a child that it spawned, or nothing for itself"
+                )
         elif cell.state == "running":
             cell.ref.receive = None
-            cell.ref.lane.post(cell.quit)
+            cell.ref.lane.post(cell.quit, self._generation)
 
-    def start_soon(self, fn: Callable[[Unpack[Ts]], Awaitable[object]], *args: Unpack[Ts]) -> None:
-        """Run `fn(*args)` in the background, in an async flavour. If it fails, the actor crashes; it is cancelled before `on_stop`.
+    def start_soon(self, fn: Callable[[Unpack[Ts]], Awaitable[object]], *args: *Ts) -> None:
+        """Run `fn(*args)` in the background, in an async flavour.
+
+        If it fails, the actor crashes; it is cancelled before `on_stop`.
 
         Args:
             fn: an async function.
@@ -152,7 +157,9 @@ class Context(Generic[M]):
         cell = self._alive()
         lane = cell.ref.lane
         if cell.threaded or not lane.is_here():
-            raise UsageError(f"{cell.path}: start_soon is for actors of an async flavour, in their own lane; a thread has no loop for it")
+            raise UsageError(
+                f"{cell.path}: start_soon is for actors of an async flavour, in their own lane; a thread has no loop"
+            )
         if cell.stopping:
             raise NotRunning(f"{cell.path} is stopping and starts no more tasks")
         if cell.tasks is None:
@@ -183,7 +190,9 @@ class Context(Generic[M]):
         """
         cell = self._cell
         if in_event_loop():
-            raise WouldBlockLane(f"{cell.path}: sleep_sync on the thread of an event loop, which it would stop; use `await ...sleep(...)`")
+            raise WouldBlockLane(
+                f"{cell.path}: sleep_sync on the thread of an event loop, which it would stop; use `await sleep(...)`"
+            )
         if not cell.owns_this_thread():
             raise UsageError(f"{cell.path}: sleep_sync in a thread that is not the actor's; use time.sleep")
         if cell.ref.lane.wait(lambda: cell.stop_wanted, seconds):
@@ -224,7 +233,9 @@ def current(me: Any) -> Context[Any]:
     """
     cell = getattr(me, "__trouper_cell__", None)
     if cell is None:
-        raise NotRunning(f"{type_name(type(me))}: this instance was not made by a daemon; put child({type(me).__name__}) into a tree")
+        raise NotRunning(
+            f"{type_name(type(me))}: this instance was not made by a daemon; put child({type(me).__name__}) into a tree"
+        )
     if cell.instance is not me:
         raise NotRunning(f"{cell.path}: this generation of it is over")
     if cell.me is None:

@@ -187,7 +187,7 @@ def actor(*, flavour: Flavour, accepts: object = None, **options: Unpack[Choices
             raise DefinitionError(f"{where}: @actor({error.field}=...)", show(error.given), error.allowed) from None
         shape = shape_of(cls, flavour_)
         definition = Definition(cls, flavour_, shape, chosen, accepts)
-        _resolve_early(definition, sys._getframe(1).f_locals)  # noqa: SLF001 - names of a function around the class
+        _resolve_early(definition, sys._getframe(1).f_locals)
         make_attrs(cls)
         setattr(cls, MARK, definition)
         return cls

@@ -1,7 +1,7 @@
 """The inbox of an actor that loops itself, with `run(self, inbox)`.
 
-`async for message in inbox` (`for` in threading) takes messages until the actor is asked to stop; `get` takes one. A request
-must be claimed with `current(self).reply_to(request)` before the next message is taken.
+`async for message in inbox` (`for` in threading) takes messages until the actor is asked to stop; `get` takes one. A
+request must be claimed with `current(self).reply_to(request)` before the next message is taken.
 """
 
 from __future__ import annotations
@@ -116,7 +116,8 @@ class Inbox(BaseInbox[M_co]):
     async def _wait(self, timeout: float | None, *, messages: bool = True) -> None:
         """Wait for a message or the end; the mark is cleared before the last look, as everywhere."""
         ref = self._cell.ref
-        self._waiter = waiter = Slot()
+        waiter: Slot[None] = Slot()
+        self._waiter = waiter
         if messages:
             ref.step = self._cell.handler_step
             ref.queued = False

@@ -1,7 +1,8 @@
 """Refs: the handle for sending, and the hot half of the cell behind it.
 
-A ref is made together with its child, long before anything runs, and stays the same object over all lives of the actor. Until
-a daemon binds it, and whenever the actor is down, it is marked as queued, so that messages wait in its box and nobody is woken.
+A ref is made together with its child, long before anything runs, and stays the same object over all lives of the
+actor. Until a daemon binds it, and whenever the actor is down, it is marked as queued, so that messages wait in its
+box and nobody is woken.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from trouper.messages import Request
 
 if TYPE_CHECKING:
     from collections.abc import Collection
-    from typing import NoReturn
 
+    from trouper.actors.cell import Cell
     from trouper.actors.definition import Definition
     from trouper.mailbox.mailbox import Mailbox
     from trouper.messages import Asked
@@ -34,7 +35,7 @@ handling: ContextVar[Any] = ContextVar("trouper.handling")
 
 
 class NoBox:
-    """The box of an actor that never had a message: full, so that the first `send` takes the slow way and makes a real one."""
+    """The box of an actor that never had a message: full, so that the first `send` goes the slow way and makes one."""
 
     def __len__(self) -> int:
         return sys.maxsize
@@ -74,8 +75,11 @@ class Ref(Generic[M_contra]):
         self.box: Any = NO_BOX
         self.queued = True
         self.step: Any = step_held
+        self.lane: Any
+        self.receive: Any
+        self.run: Any
         self.definition = definition
-        self.cell: Any = None
+        self.cell: Cell = None  # type: ignore[assignment]  # there when it runs, and asked for only then
         self.configure(mailbox)
         self.open()
 
@@ -83,8 +87,8 @@ class Ref(Generic[M_contra]):
     def send(self, message: M_contra) -> None:
         """Put a message into the mailbox. Never blocks, never awaits; from any lane and any thread.
 
-        Messages of one sender arrive in order, each at most once. One for a stopped actor becomes a dead letter; one that does
-        not fit into a full mailbox is treated as its `overflow` says.
+        Messages of one sender arrive in order, each at most once. One for a stopped actor becomes a dead letter; one
+        that does not fit into a full mailbox is treated as its `overflow` says.
 
         Args:
             message: an instance of the types that the actor receives.
@@ -155,12 +159,14 @@ class Ref(Generic[M_contra]):
             The reply.
 
         Raises:
-            WouldBlockLane: this is the thread of an event loop.
-            Stopping: in a threading actor that was asked to stop.
-            AskTimeout, ActorRestarted, ActorStopped, ReplyTypeError, ReplyDropped, SelfAsk, MessageTypeError, MailboxFull: as `ask`.
+            WouldBlockLane: this is the thread of an event loop. Stopping: in a threading actor that was asked to
+                stop. AskTimeout, ActorRestarted, ActorStopped, ReplyTypeError, ReplyDropped, SelfAsk,
+                MessageTypeError, MailboxFull: as `ask`.
         """
         if in_event_loop():
-            raise WouldBlockLane(f"ask_sync of {self!r} on the thread of an event loop, which it would stop; use `await ref.ask(...)`")
+            raise WouldBlockLane(
+                f"ask_sync of {self!r} on the thread of an event loop, which it would stop; use `await ref.ask(...)`"
+            )
         ask = self.envelope(message)
         self.put(ask)
         if not wait_in_thread(ask, timeout):
@@ -176,7 +182,8 @@ class Ref(Generic[M_contra]):
         Raises:
             MessageTypeError: it is not.
 
-        It may be cancelled while it waits: then the message is withdrawn. One for a stopped actor becomes a dead letter.
+        It may be cancelled while it waits: then the message is withdrawn. One for a stopped actor becomes a dead
+            letter.
         """
         slot = self.queue_up(message)
         if slot is not None:
@@ -199,7 +206,9 @@ class Ref(Generic[M_contra]):
             MessageTypeError: not a message that the actor receives.
         """
         if in_event_loop():
-            raise WouldBlockLane(f"offer_sync to {self!r} on the thread of an event loop, which it would stop; use `await ref.offer(...)`")
+            raise WouldBlockLane(
+                f"offer_sync to {self!r} on the thread of an event loop, which it would stop; use `await offer(...)`"
+            )
         slot = self.queue_up(message)
         if slot is not None:
             try:
@@ -260,6 +269,7 @@ class Ref(Generic[M_contra]):
         """The box is full, or not there yet. Returns whether `item` may go in."""
         if self.box is NO_BOX:
             self.make_box()
+        if len(self.box) < self.capacity:  # another sender may have made the box since it was found missing
             return True
         overflow = self.mailbox.overflow
         if overflow == "drop_oldest":
@@ -310,17 +320,18 @@ class Ref(Generic[M_contra]):
         if not isinstance(message, Request):
             raise MessageTypeError(message, self, (Request,))
         if handling.get(None) is self.cell is not None:
-            raise SelfAsk(f"{self!r} asks itself, and cannot answer before its handler is done; call a method, or `send` to yourself")
+            raise SelfAsk(
+                f"{self!r} asks itself, and cannot answer before its handler is done; call a method, or `send`"
+            )
         ask = Ask(message)
         if type(message) not in self.accepts and not self.admits(message, ask):
             raise ActorStopped(message)
         return ask
 
-    def gave_up(self, ask: Ask, timeout: float | None) -> NoReturn | None:
+    def gave_up(self, ask: Ask, timeout: float | None) -> None:
         """Raise `AskTimeout`, if no answer came in the last moment."""
         if ask.claim():
             raise AskTimeout(ask.request, f"{self!r} did not answer in {timeout:g} s")
-        return None
 
     def queue_up(self, message: object) -> Slot[None] | None:
         """Put the message in, or line up for room; the slot is settled when it is in."""

@@ -1,8 +1,8 @@
 """What a lane does with a cell whose turn it is: the hot path.
 
-A cell's `step` says in what state it is. The lane calls `cell.run(cell.step, cell, batch)`, in the actor's own context; the
-step returns None (look at the box and queue me again), an `Activity` (a handler suspended: capture it) or `HELD` (somebody
-else will release me). A step never raises: what the user's code raises is the cell's to judge.
+A cell's `step` says in what state it is. The lane calls `cell.run(cell.step, cell, batch)`, in the actor's own
+context; the step returns None (look at the box and queue me again), an `Activity` (a handler suspended: capture it)
+or `HELD` (somebody else will release me). A step never raises: what the user's code raises is the cell's to judge.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def step_coroutines(ref: Ref[Any], batch: int) -> Stepped:
     box, receive = ref.box, ref.receive
     pop = box.popleft
     waiting = len(box)
-    for _ in range(waiting if waiting < batch else batch):
+    for _ in range(min(batch, waiting)):
         try:
             message = pop()
         except IndexError:  # a foreign sender dropped the oldest
@@ -66,7 +66,7 @@ def step_plain(ref: Ref[Any], batch: int) -> Stepped:
     box, receive = ref.box, ref.receive
     pop = box.popleft
     waiting = len(box)
-    for _ in range(waiting if waiting < batch else batch):
+    for _ in range(min(batch, waiting)):
         try:
             message = pop()
         except IndexError:
@@ -141,7 +141,7 @@ def step_draining(ref: Ref[Any], batch: int) -> Stepped:
     if out is None and not ref.box:
         cell.drained()
         return HELD
-    return out  # type: ignore[no-any-return]
+    return out
 
 
 def step_offered(ref: Ref[Any], batch: int) -> Stepped:
@@ -149,4 +149,4 @@ def step_offered(ref: Ref[Any], batch: int) -> Stepped:
     cell = ref.cell
     out = cell.handler_step(ref, batch)
     cell.serve_offers()
-    return out  # type: ignore[no-any-return]
+    return out

@@ -1,4 +1,4 @@
-"""What the actors of one daemon share. There is one `World` for each running daemon, and nothing is shared between two."""
+"""What the actors of one daemon share. Each running daemon has one `World`, and nothing is shared between two."""
 
 from __future__ import annotations
 
@@ -28,9 +28,10 @@ LOG_EVERY = 5.0  # seconds between two log records of the same kind about one ac
 class Boss(Protocol):
     """Who starts and stops an actor and hears what becomes of it, in the thread of its `lane`."""
 
-    lane: Lane
-    path: str
-
+    @property
+    def lane(self) -> Lane: ...
+    @property
+    def path(self) -> str: ...
     def on_started(self, name: str, generation: int) -> None: ...
     def on_declined(self, name: str, generation: int, why: str) -> None: ...
     def on_start_failed(self, name: str, generation: int, reason: Reason) -> None: ...

@@ -1,7 +1,8 @@
 """The daemon: its lanes, its tree, and how both come up and go down.
 
-The control lane (a trio loop of our own, in the main thread of `run`, in a thread of its own when embedded) runs the supervisors of
-the static tree, the watchdog and the signals, and no user code. All of the daemon's state belongs to it; other threads post.
+The control lane (a trio loop of our own, in the main thread of `run`, in a thread of its own when embedded) runs the
+supervisors of the static tree, the watchdog and the signals, and no user code. All of the daemon's state belongs to
+it; other threads post.
 """
 
 from __future__ import annotations
@@ -49,9 +50,7 @@ class Daemon:
     All methods may be called from every thread.
     """
 
-    def __init__(
-        self, tree: Child[Any] | Supervisor, *, stop_within: float = 60.0, stall_after: float = 5.0, spawns: Supervisor | None = None
-    ) -> None:
+    def __init__(self, tree: Child[Any] | Supervisor, *, stop_within: float = 60.0, stall_after: float = 5.0) -> None:
         for name, seconds in (("stop_within", stop_within), ("stall_after", stall_after)):
             check_seconds(name, seconds)
         placed = place(tree)
@@ -63,7 +62,12 @@ class Daemon:
         self.threads: dict[Thread, trio.Event] = {}
         self.lock = Lock()
         self.world = World(
-            lane=self.lane, control=self.control, fatal=self.fatal, spawner=self.spawner, context=copy_context(), clock=monotonic
+            lane=self.lane,
+            control=self.control,
+            fatal=self.fatal,
+            spawner=self.spawner,
+            context=copy_context(),
+            clock=monotonic,
         )
         self.world.daemon = self
         assert isinstance(placed.spec, Supervisor)
@@ -162,8 +166,8 @@ class Daemon:
             path: the child.
 
         Returns:
-            `ok`, `ok_undefined` (it declined to run), `running`, `restarting`, `nope` (its start failed), `not_found` or
-            `shutting_down`.
+            `ok`, `ok_undefined` (it declined to run), `running`, `restarting`, `nope` (its start failed), `not_found`
+            or `shutting_down`.
 
         Raises:
             UnknownPath: what stands above it is no supervisor.
@@ -264,7 +268,9 @@ class Daemon:
                 lane = TrioLane("trio") if flavour == "trio" else AsyncioLane("asyncio")
                 lane.on_broken = self.lane_broke
                 started, ended = Event(), trio.Event()
-                thread = Thread(target=self.run_lane, args=(lane, started, ended), name=f"trouper {flavour}", daemon=True)
+                thread = Thread(
+                    target=self.run_lane, args=(lane, started, ended), name=f"trouper {flavour}", daemon=True
+                )
                 self.threads[thread] = ended
                 thread.start()
                 started.wait()
@@ -312,7 +318,7 @@ class Daemon:
                 await self.ended.wait()
                 await self.close_lanes()
                 self.control.close()
-        except BaseException as error:  # noqa: BLE001 - a bug of ours must not pass for a clean end
+        except BaseException as error:
             log.critical("the control lane failed", exc_info=error)
             self.cause, self.code, self.said = error, self.code or FAILED, "the control lane failed"
             self.on_failed()
@@ -373,8 +379,8 @@ class Daemon:
             if self.world.bus.active:
                 self.world.bus.publish(Escalated(path, error))
             level = logging.INFO if isinstance(error, SystemExit) else logging.CRITICAL
-            log.log(level, "a failure reached the root: %s", self.said, exc_info=chain(error))
-        self.begin_stop(f"a failure reached the root from {path}")
+            log.log(level, "a failure reached the root: %s", self.said, exc_info=traceback_of(error))
+        self.begin_stop(f"a failure of {path}")
 
     def finished(self) -> None:
         """Nothing runs any more."""
@@ -393,10 +399,11 @@ class Root:
 
     def on_started(self, name: str, generation: int) -> None:
         daemon = self.daemon
-        seconds = monotonic() - daemon.began
-        log.info("ready after %.3g s", seconds)
-        if daemon.world.bus.active:
-            daemon.world.bus.publish(DaemonReady(seconds))
+        if daemon.stop_why is None:
+            seconds = monotonic() - daemon.began
+            log.info("ready after %.3g s", seconds)
+            if daemon.world.bus.active:
+                daemon.world.bus.publish(DaemonReady(seconds))
         daemon.ready.put(None)
 
     def on_start_failed(self, name: str, generation: int, reason: Reason) -> None:
@@ -427,8 +434,11 @@ def told(path: str, error: BaseException) -> str:
     return text if text.startswith(path) else f"{path}: {name}: {text}" if text else f"{path}: {name}"
 
 
-def chain(error: BaseException) -> Any:
-    return (type(error), error, error.__traceback__)
+def traceback_of(error: BaseException) -> BaseException | None:
+    """What to show below the text of an error: of those that the runtime made itself, the user's error behind them."""
+    while error.__traceback__ is None and error.__cause__ is not None:
+        error = error.__cause__
+    return None if error.__traceback__ is None else error
 
 
 def check_seconds(name: str, seconds: object) -> None:

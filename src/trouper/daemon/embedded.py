@@ -1,7 +1,7 @@
 """`open_daemon`: a daemon inside somebody else's trio or asyncio program.
 
-The host's loop is the lane of its flavour, and the control lane runs in a thread. Such a daemon never ends the process and touches
-no signal.
+The host's loop is the lane of its flavour, and the control lane runs in a thread. Such a daemon never ends the
+process and touches no signal.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ class open_daemon:  # noqa: N801 - used like a function
         stop_within: seconds for the whole stop.
         stall_after: seconds without a turn after which a lane is reported.
 
-    The block is entered when the tree is ready. When it is left, however it is left, the tree is stopped, and the block's own
-    exception goes on as it is. If a failure reaches the root, the block is cancelled. Whoever cancels the block waits until the tree
-    is stopped.
+    The block is entered when the tree is ready. When it is left, however it is left, the tree is stopped, and the
+    block's own exception goes on as it is. If a failure reaches the root, the block is cancelled. Whoever cancels the
+    block waits until the tree is stopped.
 
     Raises:
         SpecError: the tree is wrong.
@@ -55,10 +55,10 @@ class open_daemon:  # noqa: N801 - used like a function
 
     def __init__(self, tree: Child[Any] | Supervisor, *, stop_within: float = 60.0, stall_after: float = 5.0) -> None:
         self._tree = tree
-        self._options = {"stop_within": stop_within, "stall_after": stall_after}
+        self._stop_within, self._stall_after = stop_within, stall_after
 
     async def __aenter__(self) -> Daemon:
-        self._daemon = daemon = Daemon(self._tree, **self._options)
+        self._daemon = daemon = Daemon(self._tree, stop_within=self._stop_within, stall_after=self._stall_after)
         self._host = host = AsyncioHost(daemon) if in_asyncio() else TrioHost(daemon)
         daemon.loops[host.lane.flavour] = host.lane
         host.lane.on_broken = daemon.lane_broke
@@ -79,7 +79,9 @@ class open_daemon:  # noqa: N801 - used like a function
             host.failed_from_control()
         return daemon
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
         try:
             cancelled_by_us = self._host.leave_body(kind, error, trace)
         finally:
@@ -145,7 +147,9 @@ class TrioHost:
         with suppress(trio.RunFinishedError):
             self.token.run_sync_soon(self.scope.cancel)
 
-    def leave_body(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool:
+    def leave_body(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
         return bool(self.scope.__exit__(kind, error, trace))
 
     async def shielded(self, fn: Callable[[], Awaitable[object]]) -> None:
@@ -192,7 +196,9 @@ class AsyncioHost:
             self.cancelled = True
             self.body.cancel()
 
-    def leave_body(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool:
+    def leave_body(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
         """As `asyncio.timeout` tells its own cancellation from the host's."""
         self.inside = False
         only_ours = self.cancelled and self.body.uncancel() <= self.asked_before
@@ -215,7 +221,7 @@ class AsyncioHost:
 
 
 class HostedLane(AsyncioLane):
-    """The lane in the host's loop. `asyncio.run` cancels all tasks at its end, and the tree must be stopped in order even then."""
+    """The lane in the host's loop. `asyncio.run` cancels all tasks at its end; the tree stops in order even then."""
 
     def __init__(self, body: asyncio.Task[Any]) -> None:
         super().__init__("asyncio")

@@ -31,7 +31,9 @@ LAST_WORDS = 3.0  # seconds for atexit handlers, logs and stdio
 
 
 def code_of(cause: BaseException) -> int:
-    """The exit code for a failure that reached the root, as Python has it for `SystemExit`."""
+    """The exit code for a failure that reached the root, as Python has it for `SystemExit`, also for one in a group."""
+    if isinstance(cause, BaseExceptionGroup) and (exits := cause.subgroup(SystemExit)) is not None:
+        return code_of(exits.exceptions[0])
     if not isinstance(cause, SystemExit):
         return FAILED
     if cause.code is None:

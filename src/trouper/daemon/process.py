@@ -15,7 +15,7 @@ import trio
 
 from trouper.daemon.daemon import Daemon
 from trouper.daemon.exits import FAILED, WRONG_TREE, end_process
-from trouper.errors import DefinitionError, SpecError, UsageError
+from trouper.errors import SpecError, UsageError
 from trouper.lanes.slot import in_event_loop
 
 if TYPE_CHECKING:
@@ -25,15 +25,18 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("trouper")
 
-SWITCH_INTERVAL = 0.0005  # seconds; with the default of 5 ms a flooded lane keeps other threads waiting for up to a second
+SWITCH_INTERVAL = (
+    0.0005  # seconds; with the default of 5 ms a flooded lane keeps other threads waiting for up to a second
+)
 GC_THRESHOLD = (100_000, 50, 1000)  # the default costs a factor of two to three where many actors are made
 
 
 def run(tree: Child[Any] | Supervisor, *, stop_within: float = 60.0, stall_after: float = 5.0) -> NoReturn:
-    """Run a tree until it is told to stop, ends by itself or fails, and end the process with the exit code that says which.
+    """Run a tree until it is told to stop, ends by itself or fails; the exit code of the process says which.
 
-    The first SIGTERM or SIGINT stops the tree in good order, a second one ends the process at once. Call it in the main thread; it does
-    not return, so that no forgotten thread can keep the process. `trouper.daemon.exits` lists the exit codes.
+    The first SIGTERM or SIGINT stops the tree in good order, a second one ends the process at once. Call it in the
+    main thread; it does not return, so that no forgotten thread can keep the process. `trouper.daemon.exits` lists
+    the exit codes.
 
     Args:
         tree: a supervisor, or one child.
@@ -52,14 +55,16 @@ def run(tree: Child[Any] | Supervisor, *, stop_within: float = 60.0, stall_after
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         daemon = Daemon(tree, stop_within=stop_within, stall_after=stall_after)
-    except (SpecError, DefinitionError) as error:
+    except SpecError as error:
         log.critical("the tree is wrong: %s", error)
         end_process(WRONG_TREE)
     sys.setswitchinterval(SWITCH_INTERVAL)
     gc.set_threshold(*GC_THRESHOLD)
     daemon.on_deadline = lambda: end_process(daemon.code or FAILED)
     if isfinite(stall_after) and sys.stderr is not None:
-        daemon.watchdog.each_round = lambda: faulthandler.dump_traceback_later(3 * stall_after)  # C code that holds the GIL
+        daemon.watchdog.each_round = lambda: faulthandler.dump_traceback_later(
+            3 * stall_after
+        )  # C code that holds the GIL
     try:
         trio.run(daemon.main, lambda nursery: nursery.start_soon(handle_signals, daemon, *receivers()))
     except BaseException:  # a bug of ours must not pass for a clean end

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("trouper")
 
-STEPS: frozenset[Any] = frozenset(
-    getattr(steps, name).__code__ for name in dir(steps) if name.startswith("step_")
-) | {resume.__wrapped__.__code__ if hasattr(resume, "__wrapped__") else resume.__code__}
+STEPS: frozenset[Any] = frozenset(getattr(steps, name).__code__ for name in dir(steps) if name.startswith("step_")) | {
+    resume.__wrapped__.__code__ if hasattr(resume, "__wrapped__") else resume.__code__
+}
 
 
 class Watchdog:

@@ -41,7 +41,7 @@ class AsyncioGuard:
         self._task.cancel()
 
     def spoiled_by(self, error: BaseException | None) -> object:
-        """Whether an activity that ended so left a cancellation behind; one that we sent, or that ended it, is used up."""
+        """Whether an activity that ended so left a cancellation behind; what we sent, or what ended it, is used up."""
         return not self.used and not isinstance(error, asyncio.CancelledError) and self.dirty()
 
     def __enter__(self) -> Self:
@@ -150,12 +150,18 @@ class AsyncioLane(LoopLane):
 
     # -- tasks -------------------------------------------------------------------------------------------------------
     def start_task(
-        self, fn: Callable[..., Awaitable[object]], args: tuple[Any, ...], ended: Callable[[Task, BaseException | None], None]
+        self,
+        fn: Callable[..., Awaitable[object]],
+        args: tuple[Any, ...],
+        ended: Callable[[Task, BaseException | None], None],
     ) -> asyncio.Task[Any]:
         return self.keep(self.run_task(fn, args, ended))
 
     async def run_task(
-        self, fn: Callable[..., Awaitable[object]], args: tuple[Any, ...], ended: Callable[[Task, BaseException | None], None]
+        self,
+        fn: Callable[..., Awaitable[object]],
+        args: tuple[Any, ...],
+        ended: Callable[[Task, BaseException | None], None],
     ) -> None:
         error: BaseException | None = None
         try:

@@ -1,28 +1,29 @@
 """The run queue that all lanes share, and the argument why no wake-up is lost.
 
-A lane is one thread. It owns the cells of the actors that live in it: all their state is touched by this thread alone, with
-two exceptions, both single operations that the interpreter makes atomic: any thread may `append` to (or, when a full
-`drop_oldest` mailbox must lose its head, `popleft` from) a cell's box, and any thread may `append` to the lane's `incoming`
-and `orders`.
+A lane is one thread. It owns the cells of the actors that live in it: all their state is touched by this thread
+alone, with two exceptions, both single operations that the interpreter makes atomic: any thread may `append` to (or,
+when a full `drop_oldest` mailbox must lose its head, `popleft` from) a cell's box, and any thread may `append` to the
+lane's `incoming` and `orders`.
 
-**A cell is marked.** `cell.queued` is true while somebody is bound to look at its box: it stands in `ready`, or a handler of
-it is suspended, or it is down and will be looked at when it comes up. Only the lane writes the mark.
+**A cell is marked.** `cell.queued` is true while somebody is bound to look at its box: it stands in `ready`, or a
+handler of it is suspended, or it is down and will be looked at when it comes up. Only the lane writes the mark.
 
-**A sender** appends to the box, *then* reads the mark. If it is set, whoever set it will look at the box later. If it is
-clear, a sender in the lane sets it and appends the cell to `ready`; a foreign sender appends the cell to `incoming`, *then*
-reads `parked`, and wakes the lane if it is.
+**A sender** appends to the box, *then* reads the mark. If it is set, whoever set it will look at the box later. If it
+is clear, a sender in the lane sets it and appends the cell to `ready`; a foreign sender appends the cell to
+`incoming`, *then* reads `parked`, and wakes the lane if it is.
 
-**The lane** clears the mark *before* it looks at the box a last time. So for each message one of two holds: the lane's last
-look came after the append and sees the message, or the clear came before the sender read the mark and the sender puts the
-cell into `incoming`. In the same way the lane declares itself `parked` *before* it looks at `incoming` and `orders` a last
-time: either it sees the entry, or the foreign thread sees `parked` and wakes it. A cell that arrives twice is marked by then
-and skipped.
+**The lane** clears the mark *before* it looks at the box a last time. So for each message one of two holds: the
+lane's last look came after the append and sees the message, or the clear came before the sender read the mark and the
+sender puts the cell into `incoming`. In the same way the lane declares itself `parked` *before* it looks at
+`incoming` and `orders` a last time: either it sees the entry, or the foreign thread sees `parked` and wakes it. A
+cell that arrives twice is marked by then and skipped.
 
-**A wake-up is sent once.** Waking a loop from another thread costs a system call, so `pending` remembers that one is under
-way. The lane clears it *before* it looks for work; cleared after, a wake-up asked for in between would be dropped.
+**A wake-up is sent once.** Waking a loop from another thread costs a system call, so `pending` remembers that one is
+under way. The lane clears it *before* it looks for work; cleared after, a wake-up asked for in between would be
+dropped.
 
-`tests/lanes/test_interleavings.py` steps a sender and a lane through this code opcode by opcode, and fails on each mutant of
-the argument.
+`tests/lanes/test_interleavings.py` steps a sender and a lane through this code opcode by opcode, and fails on each
+mutant of the argument.
 """
 
 from __future__ import annotations
@@ -57,7 +58,9 @@ class Activity:
 
     __slots__ = ("_cancel", "asked", "cell", "coro", "swallowed", "then", "trap")
 
-    def __init__(self, cell: Stepped, coro: Coroutine[Any, Any, Any], then: Callable[[Any, BaseException | None], None]) -> None:
+    def __init__(
+        self, cell: Stepped, coro: Coroutine[Any, Any, Any], then: Callable[[Any, BaseException | None], None]
+    ) -> None:
         self.cell = cell
         self.coro = coro
         self.then = then
@@ -87,9 +90,11 @@ class Stepped(Protocol):
 
     box: Any
     queued: bool
-    run: Callable[..., Any]
-    step: Callable[[Any, int], Activity | Held | None]
-    mind: Any
+    run: Any
+    step: Any
+
+    @property
+    def mind(self) -> Any: ...
 
     def bury(self) -> None: ...
 
@@ -196,7 +201,7 @@ class Lane:
     def begin_slice(self) -> None:
         self._turn_ends = perf_counter() + self.slice
 
-    def turn(self, dirty: Callable[[], object]) -> Activity | None:
+    def turn(self, dirty: Callable[[], object]) -> Activity | None:  # noqa: C901 - the hot path: calls cost
         """Step ready cells for one slice; a handler that really awaits ends the turn and is returned.
 
         `dirty()` tells whether a step left something behind in the task that stepped it.

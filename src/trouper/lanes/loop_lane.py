@@ -1,18 +1,22 @@
 """The capturing dispatcher: how one loop runs many actors without a task for each.
 
-A task per actor costs a full round trip through the loop's scheduler per message. Here *one* task, the dispatcher, takes
-ready cells from the run queue and steps their handlers' coroutines itself. A coroutine that ends at once has cost no task
-switch. One that yields a trap really awaits something, and what it awaits may depend on the task it runs in (cancel scopes,
-nurseries, timeouts). So the dispatcher's task is **captured**: it becomes this actor's task. It hands the run queue to a spare
-dispatcher and drives the coroutine to its end, passing each trap to the loop and each answer back. Then it parks as a spare.
+A task per actor costs a full round trip through the loop's scheduler per message. Here *one* task, the dispatcher,
+takes ready cells from the run queue and steps their handlers' coroutines itself. A coroutine that ends at once has
+cost no task switch. One that yields a trap really awaits something, and what it awaits may depend on the task it runs
+in (cancel scopes, nurseries, timeouts). So the dispatcher's task is **captured**: it becomes this actor's task. It
+hands the run queue to a spare dispatcher and drives the coroutine to its end, passing each trap to the loop and each
+answer back. Then it parks as a spare.
 
 What makes this sound:
 
-- The guard (a cancel scope, or the task's own cancellation) is opened *before* the first handler is stepped, for a handler may
-  open scopes of its own before it first suspends, and scopes nest by task. A guard that was used is left and a new one opened.
-- After each step the task must be as clean as it was: a handler that leaves a scope, a nursery, a lock or a cancellation
-  behind has spoiled the task for everybody after it. Its actor crashes with `LeakedScope`, and the task is retired.
-- A captured actor goes back to the run queue; its task does not drain its mailbox, or one busy actor would keep the lane.
+- The guard (a cancel scope, or the task's own cancellation) is opened *before* the first handler is stepped, for a
+handler may open scopes of its own before it first suspends, and scopes nest by task. A guard that was used is left
+and a new one opened.
+- After each step the task must be as clean as it was: a handler that leaves a scope, a nursery, a lock or a
+cancellation behind has spoiled the task for everybody after it. Its actor crashes with `LeakedScope`, and the task is
+retired.
+- A captured actor goes back to the run queue; its task does not drain its mailbox, or one busy actor would keep the
+lane.
 
 The trio and the asyncio lane differ in what is below: guards, beds to sleep in, timers, tasks.
 """
@@ -23,12 +27,14 @@ from types import coroutine
 from typing import TYPE_CHECKING, Any, Protocol
 
 from trouper.errors import LeakedScope
-from trouper.lanes.lane import Activity, Lane, Spoiled
+from trouper.lanes.lane import Lane, Spoiled
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator
     from types import TracebackType
     from typing import Self
+
+    from trouper.lanes.lane import Activity
 
 SPARES = 8
 
@@ -40,14 +46,15 @@ class Cancelled(BaseException):
 class Guard(Protocol):
     """What a dispatcher opens around the handlers that it steps, so that one of them can be cancelled."""
 
-    caught: bool
-    used: bool
-
+    @property
+    def caught(self) -> bool: ...
+    @property
+    def used(self) -> bool: ...
     def __enter__(self) -> Self: ...
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> bool | None: ...
-    def cancel(self) -> None: ...
+    def cancel(self) -> object: ...
     def dirty(self) -> object: ...
     def spoiled_by(self, error: BaseException | None) -> object: ...
 
@@ -55,7 +62,7 @@ class Guard(Protocol):
 class Task(Protocol):
     """A background task of an actor."""
 
-    def cancel(self) -> None: ...
+    def cancel(self) -> object: ...
 
 
 @coroutine
@@ -63,14 +70,13 @@ def resume(activity: Activity) -> Generator[Any, Any, Any]:
     """Drive a suspended coroutine to its end inside its actor's context, from the task that captured it."""
     cell, trap = activity.cell, activity.trap
     send, throw, run = activity.coro.send, activity.coro.throw, cell.run
-    error: BaseException | None
     while True:
+        answer: Any = None
+        error: BaseException | None = None
         try:
             answer = yield trap
         except BaseException as exc:  # noqa: BLE001 - whatever the loop throws is the coroutine's to see
             error = exc
-        else:
-            error = None
         try:
             trap = run(send, answer) if error is None else run(throw, error)
         except StopIteration as done:
@@ -193,11 +199,15 @@ class LoopLane(Lane):
     def spawn_dispatcher(self) -> None:
         raise NotImplementedError
 
+    def close(self) -> None:
+        """End the lane, in its own thread."""
+        raise NotImplementedError
+
     async def checkpoint(self) -> None:
         raise NotImplementedError
 
     async def breathe(self) -> None:
-        """A real checkpoint for a handler that used up the slice with work done in place; a new slice begins after it."""
+        """A real checkpoint, for a handler that used up the slice with work in place; a new slice begins after it."""
         raise NotImplementedError
 
     def is_here(self) -> bool:
@@ -224,7 +234,10 @@ class LoopLane(Lane):
         raise NotImplementedError
 
     def start_task(
-        self, fn: Callable[..., Awaitable[object]], args: tuple[Any, ...], ended: Callable[[Task, BaseException | None], None]
+        self,
+        fn: Callable[..., Awaitable[object]],
+        args: tuple[Any, ...],
+        ended: Callable[[Task, BaseException | None], None],
     ) -> Task:
         """Run `fn(*args)` beside the handlers; `ended` is told when it is over, with its error."""
         raise NotImplementedError

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -26,8 +27,8 @@ def in_event_loop() -> bool:
 class Slot(Generic[T]):
     """One result. The first `put` or `fail` wins; the others are told that they came too late.
 
-    The taker publishes its wake-up *before* it looks whether the result is there; the giver stores the result *before* it
-    looks for a wake-up. So one of them sees the other.
+    The taker publishes its wake-up *before* it looks whether the result is there; the giver stores the result
+    *before* it looks for a wake-up. So one of them sees the other.
     """
 
     __slots__ = ("_error", "_first", "_value", "_wake", "done")
@@ -144,10 +145,8 @@ class Slot(Generic[T]):
         bell: SimpleQueue[None] = SimpleQueue()
         self._wake = lambda: bell.put(None)
         if not self.done:
-            try:
+            with contextlib.suppress(Empty):
                 bell.get(timeout=timeout)
-            except Empty:
-                pass
         self._wake = None
         return self.done
 

@@ -28,7 +28,9 @@ def coroutine_stack(coro: Any) -> str:
         frame = getattr(coro, "cr_frame", None) or getattr(coro, "gi_frame", None) or getattr(coro, "ag_frame", None)
         if frame is not None:
             lines += traceback.format_list(traceback.StackSummary.extract([(frame, frame.f_lineno)]))
-        inner = next((getattr(coro, name) for name in ("cr_await", "gi_yieldfrom", "ag_await") if hasattr(coro, name)), None)
+        inner = next(
+            (getattr(coro, name) for name in ("cr_await", "gi_yieldfrom", "ag_await") if hasattr(coro, name)), None
+        )
         if inner is None and frame is None:
             lines.append(f"  awaiting {coro!r}\n")
         coro = inner

@@ -1,10 +1,10 @@
 """The threading lane: a thread for each life of an actor, woken by a bell.
 
-It is a lane with one cell. Its run queue and its marks are those of all lanes; it parks in a `SimpleQueue`, the cheapest bell
-that a thread has (a `Condition` costs 25 times as much).
+It is a lane with one cell. Its run queue and its marks are those of all lanes; it parks in a `SimpleQueue`, the
+cheapest bell that a thread has (a `Condition` costs 25 times as much).
 
-Nothing can force a thread. Its actor is asked to stop, and the blocking calls of the runtime see that; whatever else blocks
-is the business of the actor's `interrupt`.
+Nothing can force a thread. Its actor is asked to stop, and the blocking calls of the runtime see that; whatever else
+blocks is the business of the actor's `interrupt`.
 """
 
 from __future__ import annotations

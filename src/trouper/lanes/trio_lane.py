@@ -7,11 +7,18 @@ from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 import trio
-from trio.lowlevel import Abort, cancel_shielded_checkpoint, current_task, enable_ki_protection, reschedule, wait_task_rescheduled
+from trio.lowlevel import (
+    Abort,
+    cancel_shielded_checkpoint,
+    current_task,
+    enable_ki_protection,
+    reschedule,
+    wait_task_rescheduled,
+)
 
 from trouper.lanes import hygiene
 from trouper.lanes.loop_lane import LoopLane
-from trouper.lanes.timers import HeapTimer, Timers
+from trouper.lanes.timers import Timers
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -19,6 +26,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from trouper.lanes.loop_lane import Task
+    from trouper.lanes.timers import HeapTimer
 
 
 class TrioGuard:
@@ -93,8 +101,7 @@ class TrioLane(LoopLane):
     # -- timers ------------------------------------------------------------------------------------------------------
     def call_later(self, seconds: float, fn: Callable[..., object], *args: Any) -> HeapTimer:
         timer = self.timers.add(trio.current_time() + seconds, fn, *args)
-        if timer.when < self.alarm.deadline:
-            self.alarm.deadline = timer.when
+        self.alarm.deadline = min(self.alarm.deadline, timer.when)
         return timer
 
     async def keep_time(self) -> None:
@@ -151,7 +158,10 @@ class TrioLane(LoopLane):
 
     # -- tasks -------------------------------------------------------------------------------------------------------
     def start_task(
-        self, fn: Callable[..., Awaitable[object]], args: tuple[Any, ...], ended: Callable[[Task, BaseException | None], None]
+        self,
+        fn: Callable[..., Awaitable[object]],
+        args: tuple[Any, ...],
+        ended: Callable[[Task, BaseException | None], None],
     ) -> trio.CancelScope:
         scope = trio.CancelScope()
         self.nursery.start_soon(self.run_task, scope, fn, args, ended)

@@ -1,0 +1,1 @@
+"""What is supervised, what is decided, and who carries it out."""

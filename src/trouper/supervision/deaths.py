@@ -15,6 +15,8 @@ log = logging.getLogger("trouper")
 
 @attrs.define
 class Death:
+    """One end of one generation."""
+
     path: str
     generation: int
     reason: Reason

@@ -34,7 +34,11 @@ def of_child(child: Child[Any]) -> str:
     mailbox = "anything" if types is None else type_names(types)
     parts = [f"{definition.cls.__name__}, {definition.flavour}, {options.restart}", f"takes {mailbox}"]
     if types != ():
-        size = "no bound" if options.mailbox.capacity is None else f"{options.mailbox.capacity}, {options.mailbox.overflow}"
+        size = (
+            "no bound"
+            if options.mailbox.capacity is None
+            else f"{options.mailbox.capacity}, {options.mailbox.overflow}"
+        )
         parts.append(f"mailbox {size}")
     parts.append(f"start within {options.start_timeout:g} s, shutdown {options.shutdown:g} s")
     parts += [word for word in ("significant", "drain") if getattr(options, word)]

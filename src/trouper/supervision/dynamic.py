@@ -1,8 +1,9 @@
 """The machine of spawned children: OTP's `simple_one_for_one`, with a budget for each child.
 
-It takes the same calls and gives the same actions as `Machine`, and is as pure. Its children are independent of each other: they
-start side by side, so that one whose start takes long holds up nobody, and each has the limit for itself. A child that ends and
-is not restarted is forgotten. A start that fails counts as an abnormal end. One child over its limit ends them all.
+It takes the same calls and gives the same actions as `Machine`, and is as pure. Its children are independent of each
+other: they start side by side, so that one whose start takes long holds up nobody, and each has the limit for itself.
+A child that ends and is not restarted is forgotten. A start that fails counts as an abnormal end. One child over its
+limit ends them all.
 
 When all are stopped, they are stopped one after the other, in reverse start order.
 """
@@ -12,11 +13,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, final
 
 from trouper.reasons import restart_limit
-from trouper.supervision.actions import Action, Answer, Attempt, Down, Forget, Last, Restarting, Start, Stop, Stopped, Up
+from trouper.supervision.actions import (
+    Answer,
+    Attempt,
+    Down,
+    Forget,
+    Restarting,
+    Start,
+    Stop,
+    Stopped,
+    Up,
+)
 from trouper.supervision.budget import Budget
 
 if TYPE_CHECKING:
     from trouper.reasons import Reason
+    from trouper.supervision.actions import (
+        Action,
+        Last,
+    )
     from trouper.supervision.machine import Limited
     from trouper.supervision.members import Member, Restart, State
 

@@ -1,12 +1,13 @@
 """The supervisor: it carries out what its machine decides, in the thread of one lane.
 
-The supervisors of the static tree live in the control lane, which runs no user code. What an actor spawned is supervised in the
-actor's own lane (for a threading actor, whose thread is the user's, in the control lane). A supervisor is a `Node` for the one
-above it, as an actor's cell is: it is begun, halted, killed and closed, and reports what becomes of it.
+The supervisors of the static tree live in the control lane, which runs no user code. What an actor spawned is
+supervised in the actor's own lane (for a threading actor, whose thread is the user's, in the control lane). A
+supervisor is a `Node` for the one above it, as an actor's cell is: it is begun, halted, killed and closed, and
+reports what becomes of it.
 
-Starts and stops are jobs with a deadline. Past `start_timeout` a start is killed; past `shutdown` a stop is. What does not end
-within a second grace after that is unkillable: its stack goes to the log, no second generation is ever started beside it, and
-the failure goes straight to the root.
+Starts and stops are jobs with a deadline. Past `start_timeout` a start is killed; past `shutdown` a stop is. What
+does not end within a second grace after that is unkillable: its stack goes to the log, no second generation is ever
+started beside it, and the failure goes straight to the root.
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ from trouper.actors.cell import Cell
 from trouper.errors import DuplicateChild, RestartLimitExceeded, SpecError, StartFailed, StartTimeout, Unkillable, Words
 from trouper.events import ActorDeclined, ActorEnded, ActorStarted
 from trouper.events import Restarting as RestartingEvent
-from trouper.reasons import KILLED, SHUTDOWN, Reason, restart_limit, start_failed, timeout
+from trouper.reasons import KILLED, SHUTDOWN, restart_limit, start_failed, timeout
 from trouper.supervision import actions as act
 from trouper.supervision.deaths import Deaths
 from trouper.supervision.dynamic import Dynamic
 from trouper.supervision.machine import Machine
 from trouper.supervision.members import Member
 from trouper.supervision.place import default_name, place
-from trouper.supervision.spec import Child, Supervisor
+from trouper.supervision.spec import Child
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -38,7 +39,9 @@ if TYPE_CHECKING:
     from trouper.actors.world import Boss, World
     from trouper.lanes.lane import Lane, Timer
     from trouper.lanes.slot import Slot
+    from trouper.reasons import Reason
     from trouper.supervision.place import Placed
+    from trouper.supervision.spec import Supervisor
 
 log = logging.getLogger("trouper")
 
@@ -46,7 +49,10 @@ GRACE = 5.0  # seconds between the kill and the verdict "unkillable"
 
 
 class Node(Protocol):
-    """What stands below a supervisor: an actor's cell or another supervisor. `halted` is the generation that was told to stop."""
+    """What stands below a supervisor: an actor's cell or another supervisor.
+
+    `halted` is the generation that was told to stop.
+    """
 
     name: str
     generation: int
@@ -77,7 +83,7 @@ class Branch:
         children: the nodes below it that the tree declares.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - one place makes them
         self,
         world: World,
         lane: Lane,
@@ -138,7 +144,7 @@ class Branch:
         self.killing = True
         for node in self.nodes.values():
             if node.deadline is not None or node.halted == node.generation:
-                self.kill(node, KILLED)
+                self.kill_node(node, KILLED)
         self.ask_halt()
 
     def close(self, cause: BaseException | None = None) -> None:
@@ -182,7 +188,7 @@ class Branch:
         node.ask_halt()
         limit = self.stop_limit(node)
         if limit == 0:
-            self.kill(node, KILLED)
+            self.kill_node(node, KILLED)
         else:
             self.arm(node, limit, self.stop_took_too_long, action.generation)
 
@@ -318,12 +324,12 @@ class Branch:
         """Seconds for a start; a supervisor's own start takes what its children's take."""
         if not isinstance(node, Cell):
             return inf
-        return node.child.choice.start_timeout
+        return float(node.child.choice.start_timeout)
 
     def stop_limit(self, node: Node) -> float:
         if self.killing:
             return 0.0
-        return node.options.shutdown
+        return float(node.options.shutdown)
 
     def arm(self, node: Node, seconds: float, fn: Callable[[Node, int], object], generation: int) -> None:
         self.disarm(node)
@@ -342,12 +348,12 @@ class Branch:
 
     def start_took_too_long(self, node: Node, generation: int) -> None:
         limit = self.start_limit(node)
-        self.kill(node, timeout(StartTimeout(self.path_of(node), f"the start took longer than {limit:g} s")))
+        self.kill_node(node, timeout(StartTimeout(self.path_of(node), f"the start took longer than {limit:g} s")))
 
     def stop_took_too_long(self, node: Node, generation: int) -> None:
-        self.kill(node, KILLED)
+        self.kill_node(node, KILLED)
 
-    def kill(self, node: Node, reason: Reason) -> None:
+    def kill_node(self, node: Node, reason: Reason) -> None:
         """End it now, and wait for that a while."""
         node.ask_kill(reason)
         if isinstance(node, Cell):
@@ -358,7 +364,9 @@ class Branch:
         """It does not end: say so, and go on without it."""
         path = self.path_of(node)
         node.abandoned = True
-        log.critical("%s: generation %d does not end, not even killed; it is left behind:\n%s", path, generation, node.stack())
+        log.critical(
+            "%s: generation %d does not end, not even killed; it is left behind:\n%s", path, generation, node.stack()
+        )
         self.world.fatal(path, Unkillable(path))
         self.on_ended(node.name, generation, KILLED)
 
@@ -375,7 +383,9 @@ class Branch:
             ticket.put(("already_present", None))
             return
         self.coming[name] = spec
-        machine.add(Adding(name, ticket), member_of(name, spec.choice if isinstance(spec, Child) else spec, 0), self.lane.now())
+        machine.add(
+            Adding(name, ticket), member_of(name, spec.choice if isinstance(spec, Child) else spec, 0), self.lane.now()
+        )
         self.pump()
 
     def settle_in(self, name: str) -> Node:
@@ -422,7 +432,9 @@ class Spawned(Branch):
     def spawn(self, child: Child[Any]) -> Ref[Any]:
         """In the actor's own thread: make the child's place, and have it started."""
         if child.ref.cell is not None:
-            raise DuplicateChild(self.path, "spawn", child, "a child that runs nowhere and never did; call child(...) again")
+            raise DuplicateChild(
+                self.path, "spawn", child, "a child that runs nowhere and never did; call child(...) again"
+            )
         name = child.choice.name
         if name is None:
             self.spawned += 1
@@ -440,12 +452,18 @@ class Spawned(Branch):
             cell.close()
             return
         choice = cell.child.choice
-        machine.add(None, Member(cell.name, choice.restart if "restart" in choice.given else "transient"), self.lane.now())
+        machine.add(
+            None, Member(cell.name, choice.restart if "restart" in choice.given else "transient"), self.lane.now()
+        )
         self.pump()
 
     def start_limit(self, node: Node) -> float:
         """None is needed for a start that cannot hang without hanging this very lane."""
-        if isinstance(node, Cell) and not node.child.definition.has_on_start and node.child.definition.flavour == self.lane.flavour:
+        if (
+            isinstance(node, Cell)
+            and not node.child.definition.has_on_start
+            and node.child.definition.flavour == self.lane.flavour
+        ):
             return inf
         return super().start_limit(node)
 
@@ -468,11 +486,8 @@ class Spawned(Branch):
     def halt(self) -> None:
         self.lane.post(self.ask_halt)
 
-    def kill(self, *args: Any) -> None:  # type: ignore[override]
-        if args:
-            super().kill(*args)
-        else:
-            self.lane.post(self.ask_kill)
+    def kill(self) -> None:
+        self.lane.post(self.ask_kill)
 
     def ended(self) -> None:
         super().ended()
@@ -498,8 +513,9 @@ class SpawnerBoss:
         """Nothing was started yet."""
 
     def on_ended(self, name: str, generation: int, reason: Reason) -> None:
+        current = self.cell.spawner is self.spawned
         self.cell.spawner_ended(self.spawned)
-        if reason.cause is not None:
+        if current and reason.cause is not None:
             self.cell.crash(reason.cause)
 
     def on_declined(self, name: str, generation: int, why: str) -> None: ...
