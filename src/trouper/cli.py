@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         tree = load(options.target)
         if options.command == "run":
-            run(tree)
+            run(tree, uvloop=options.uvloop)
         placed = place(tree)
         check_tags(placed)
     except (BadTarget, TrouperError) as error:
@@ -65,6 +65,8 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--log-level", choices=LEVELS, default="info", help="least level that is logged (default: info)"
         )
+        if name == "run":
+            command.add_argument("--uvloop", action="store_true", help="run the asyncio lane on uvloop (an extra)")
     return top
 
 
@@ -92,6 +94,8 @@ def load(target: str) -> Child[Any] | Supervisor:
 
 
 def module_by_name(name: str) -> ModuleType:
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise BadTarget(f"given {name!r} for a module, allowed: a name such as app or package.app, or a path that ends in .py")
     if "" not in sys.path:
         sys.path.insert(0, "")
     try:
@@ -102,13 +106,15 @@ def module_by_name(name: str) -> ModuleType:
                 f"there is no module {name!r} (looked in the working directory and the installed packages)"
             ) from error
         raise failed_import(name, error) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise failed_import(name, error) from error
 
 
 def module_from_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise BadTarget(f"there is no file {path}")
+    if path.stem in sys.modules:
+        raise BadTarget(f"{path} cannot be imported as {path.stem!r}: a module of that name is loaded; give the file another name")
     sys.path.insert(0, str(path.parent.resolve()))
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
@@ -116,12 +122,12 @@ def module_from_file(path: Path) -> ModuleType:
     module = sys.modules[path.stem] = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise failed_import(str(path), error) from error
     return module
 
 
-def failed_import(name: str, error: Exception) -> BadTarget:
+def failed_import(name: str, error: BaseException) -> BadTarget:
     """One line for the user; the whole story at the level debug."""
     logging.getLogger("trouper").debug("importing %s failed:\n%s", name, "".join(traceback.format_exception(error)))
     frame = traceback.extract_tb(error.__traceback__)[-1]

@@ -252,7 +252,7 @@ class StartTimeout(Failure):
 
 
 class StopTimeout(Failure):
-    """A child did not stop within its `shutdown` and was killed."""
+    """A child did not stop within its `shutdown` and was killed. Not used yet: such an end is `killed`."""
 
     said = "the stop took longer than `shutdown`"
 

@@ -20,6 +20,7 @@ must be quick and not block: `ref.send` is a good listener. Nothing is built whe
 from __future__ import annotations
 
 import logging
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import msgspec
@@ -206,6 +207,7 @@ class Bus:
 
     def __init__(self) -> None:
         self.active: tuple[Subscription, ...] = ()
+        self._changing = Lock()
 
     def subscribe(self, listener: Callable[[Any], object], *kinds: type[Event]) -> Subscription:
         """Have `listener(event)` called for events of these kinds, or for all.
@@ -215,12 +217,14 @@ class Bus:
             kinds: classes of events, `Event` for all.
         """
         subscription = Subscription(self, listener, kinds or (Event,))
-        self.active = (*self.active, subscription)
+        with self._changing:
+            self.active = (*self.active, subscription)
         return subscription
 
     def forget(self, subscription: Subscription) -> None:
         """Call this listener no more."""
-        self.active = tuple(one for one in self.active if one is not subscription)
+        with self._changing:
+            self.active = tuple(one for one in self.active if one is not subscription)
 
     def publish(self, event: Event) -> None:
         """Call who listens, here and now."""

@@ -44,11 +44,26 @@ Types = tuple[type, ...] | None
 
 @dataclass_transform(frozen_default=True, field_specifiers=(msgspec.field,))
 class Message(msgspec.Struct, frozen=True, tag=True):
-    """The base of messages. Subclasses are frozen, compare by value and have their name as tag, without saying so."""
+    """The base of messages. Subclasses are frozen, compare by value and have their name as tag, without saying so.
+
+    Example:
+        ```python
+        class Sample(Message):
+            name: str
+            value: float
+        ```
+    """
 
 
 class Request(Message, Generic[R]):
-    """A message whose reply has the type `R`. Send it with `ask`."""
+    """A message whose reply has the type `R`. Send it with `ask`.
+
+    Example:
+        ```python
+        class Mean(Request[float]):
+            name: str
+        ```
+    """
 
     if TYPE_CHECKING:
 

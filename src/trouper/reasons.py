@@ -7,7 +7,7 @@
 | `crashed` | a handler, a hook or a background task raised | yes |
 | `killed` | it was cancelled because it did not end in time | yes |
 | `start_failed` | construction or `on_start` raised | yes |
-| `timeout` | its start or its stop took too long | yes |
+| `timeout` | its start took too long | yes |
 | `restart_limit` | a supervisor (or a spawner) gave up restarting its children | yes |
 
 Supervision looks only at `abnormal` (a `transient` child is restarted after an abnormal end and after no other); the
@@ -69,7 +69,7 @@ def start_failed(cause: BaseException) -> Reason:
 
 
 def timeout(cause: BaseException) -> Reason:
-    """The reason of an actor whose start or stop took too long; `cause` is the `StartTimeout` or `StopTimeout`."""
+    """The reason of an actor whose start took too long; `cause` is the `StartTimeout`."""
     return Reason("timeout", cause)
 
 

@@ -6,13 +6,14 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
 from types import TracebackType
 from typing import IO, Self
 
-ROOT = Path(__file__).parents[2]
+from tests.daemon.forge import Forked
+
 TREES = "tests.daemon.trees"
 DEADLINE = 20.0
 RECORD = re.compile(r"(?m)^(?=\d{4}-\d\d-\d\d )")
@@ -21,10 +22,8 @@ RECORD = re.compile(r"(?m)^(?=\d{4}-\d\d-\d\d )")
 class Program:
     """A Python process. `said` are the lines of its stdout, `log` is all of its stderr."""
 
-    def __init__(self, *arguments: str, cwd: Path = ROOT) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, *arguments], cwd=cwd, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
+    def __init__(self, process: subprocess.Popen[str] | Forked) -> None:
+        self.process = process
         self.said: list[str] = []
         self.logged: list[str] = []
         self.changed = threading.Condition()
@@ -38,7 +37,8 @@ class Program:
         for thread in self.threads:
             thread.start()
 
-    def read(self, stream: IO[str], lines: list[str]) -> None:
+    def read(self, stream: IO[str] | None, lines: list[str]) -> None:
+        assert stream is not None
         for line in stream:
             with self.changed:
                 lines.append(line)
@@ -97,6 +97,7 @@ class Program:
     def end(self, within: float = DEADLINE) -> int:
         """Wait for the end, and return the exit code."""
         self.wait(lambda: not self.running, within)
+        assert self.process.returncode is not None
         return self.process.returncode
 
     def stop(self, number: int) -> int:
@@ -110,12 +111,29 @@ class Program:
         return self.ended_at - self.signalled_at
 
 
+def command(*words: str, cwd: Path) -> Program:
+    """`trouper ...`, from the start of its interpreter."""
+    return Program(
+        subprocess.Popen(
+            [sys.executable, "-m", "trouper", *words],
+            cwd=cwd,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+    )
+
+
 def run_tree(name: str) -> Program:
     """`trouper run` of a tree in `trees.py`."""
-    return Program("-m", "trouper", "run", f"{TREES}:{name}")
+    return Program(Forked("command", "run", f"{TREES}:{name}"))
 
 
 def run_script(name: str, **options: float) -> Program:
     """A script that calls `trouper.run(tree, **options)`."""
-    words: Sequence[str] = [f"{key}={value}" for key, value in options.items()]
-    return Program("-m", TREES, name, *words)
+    return Program(Forked("script", name, *(f"{key}={value}" for key, value in options.items())))
+
+
+def run_code(source: str) -> Program:
+    """A script."""
+    return Program(Forked("code", source))

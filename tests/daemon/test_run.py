@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import threading
 from signal import SIGINT, SIGTERM
 
 import pytest
 
-from tests.daemon.program import ROOT, run_script, run_tree
+from tests.daemon.program import run_code, run_script, run_tree
 from tests.daemon.trees import idle
 from trouper import UsageError, run
 
@@ -118,6 +116,7 @@ def test_a_signal_cuts_last_words_short() -> None:
         assert program.seconds_to_end < 2
 
 
+@pytest.mark.long
 def test_last_words_have_a_deadline() -> None:
     with run_tree("hangs_at_exit") as program:
         program.until_said("up")
@@ -158,7 +157,7 @@ def test_a_thread_that_nothing_interrupts_is_left_behind_with_its_stack_in_the_l
 @pytest.mark.parametrize("how", ["sleeps", "spins"])
 @pytest.mark.parametrize("lane", ["asyncio", "trio"])
 def test_a_blocked_lane_is_reported_and_the_others_go_on(lane: str, how: str) -> None:
-    with run_script(f"{lane}_{how}", stall_after=0.5) as program:
+    with run_script(f"{lane}_{how}", stall_after=0.2) as program:
         program.until_said("beat 2 in generation 2")
         assert f"{lane} stalls in /blocker over Block(how='{how[:-1]}')\n" in program.said
         [record] = program.records("has not turned")
@@ -237,9 +236,7 @@ class Fine:
 
 {code}
 """
-    ended = subprocess.run(
-        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=20, check=False
-    )
-    assert ended.returncode == 78, ended.stderr
-    assert text in ended.stderr
-    assert ended.stderr.count("\n") == 1
+    with run_code(script) as program:
+        assert program.end() == 78
+        assert text in program.log
+        assert len(program.logged) == 1

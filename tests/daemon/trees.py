@@ -422,6 +422,9 @@ class Listener:
 listening = one_for_one(child(Listener), child(RaisesInThread, Stumble), restarts=Limit(1, 30))
 
 
-if __name__ == "__main__":
-    name, *options = sys.argv[1:]
+def main(name: str, *options: str) -> None:
     run(globals()[name], **{key: float(value) for key, _, value in (option.partition("=") for option in options)})
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -23,13 +24,14 @@ TARGET = "examples/telemetry/app.py:tree"
 
 def free_port() -> int:
     """A port that nobody uses right now; the daemon needs the same one for every generation of its server."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
+    while True:
+        port = random.randrange(20_000, 32_000)  # below those that the system hands out
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 class Station:
-    """A daemon that is up. What it logs is kept in `log`."""
+    """One daemon, from its start to its end. What it logs is kept in `log`."""
 
     def __init__(self, database: Path, rules: str | None = None, port: int | None = None) -> None:
         self.port = port or free_port()
@@ -48,7 +50,7 @@ class Station:
         self.ready = threading.Event()
         self.reader = threading.Thread(target=self.read, daemon=True)
         self.reader.start()
-        transport = httpx.HTTPTransport(retries=8)  # with a growing pause: for a server that is just being replaced
+        transport = httpx.HTTPTransport(retries=4)  # with a growing pause: for a server that is just being replaced
         self.client = httpx.Client(base_url=self.url, transport=transport, timeout=20)
 
     def read(self) -> None:
@@ -60,7 +62,6 @@ class Station:
         self.ready.set()
 
     def __enter__(self) -> Self:
-        assert self.ready.wait(30), "".join(self.log)
         return self
 
     def __exit__(
@@ -73,6 +74,18 @@ class Station:
         self.reader.join(10)
         assert self.process.stderr is not None
         self.process.stderr.close()
+
+    def up(self) -> Self:
+        """Wait until the tree is up."""
+        assert self.ready.wait(30), "".join(self.log)
+        assert self.process.poll() is None, "".join(self.log)
+        return self
+
+    def end(self, within: float = 20) -> tuple[int, str]:
+        """Wait until the daemon has ended by itself, and return its exit code and what it logged."""
+        code = self.process.wait(within)
+        self.reader.join(within)
+        return code, "".join(self.log)
 
     def get(self, path: str) -> Any:
         """The JSON at this path."""
@@ -107,7 +120,7 @@ class Station:
         tree = (news or self.get("/api/state"))["tree"]
         return next(entry for entry in tree if entry["name"] == name)
 
-    def stop(self, within: float = 20) -> int:
-        """Ask the daemon to end, and return its exit code."""
+    def stop(self) -> tuple[int, str]:
+        """Ask the daemon to end, and return as `end` does."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(within)
+        return self.end()

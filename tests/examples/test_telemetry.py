@@ -21,7 +21,7 @@ NAMES = ["store", "watcher", "sampler", "web"]
 @pytest.fixture(scope="module")
 def station(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Station]:
     with Station(tmp_path_factory.mktemp("telemetry") / "t.db") as station:
-        yield station
+        yield station.up()
 
 
 def test_the_figures_are_those_of_this_host(station: Station) -> None:
@@ -90,22 +90,22 @@ def test_wrong_requests_are_refused(
 
 def test_sigterm_ends_it_in_good_order_while_somebody_looks_and_the_next_run_goes_on(tmp_path: Path) -> None:
     with Station(tmp_path / "t.db") as station:
-        with station.live() as stream:
+        with station.up().live() as stream:
             first = next(news["sample"] for news in stream if news["sample"])
             began = time.monotonic()
-            assert station.stop() == 0, "".join(station.log)
+            code, log = station.stop()
+            assert code == 0, log
             assert time.monotonic() - began < 5
             for _ in stream:
                 """What was on its way; then the stream ends, and is not broken off."""
-        station.reader.join(10)
-        assert "Traceback" not in "".join(station.log)
+        assert "Traceback" not in log
     with Station(tmp_path / "t.db") as station:
-        assert first in station.get("/api/history?seconds=300")["samples"]
+        assert first in station.up().get("/api/history?seconds=300")["samples"]
 
 
 def test_an_alert_is_raised_once_and_a_new_watcher_knows_of_it(tmp_path: Path) -> None:
     with Station(tmp_path / "t.db", rules="memory>0/1") as station:
-        (alert,) = station.until(lambda news: news["raised"])["raised"]
+        (alert,) = station.up().until(lambda news: news["raised"])["raised"]
         assert (alert["metric"], alert["state"]) == ("memory", "raised")
         assert station.client.post("/api/crash/watcher").status_code == httpx.codes.ACCEPTED
         news = station.until(lambda news: station.actor("watcher", news)["generation"] == 2 and news["sample"])
@@ -114,18 +114,16 @@ def test_an_alert_is_raised_once_and_a_new_watcher_knows_of_it(tmp_path: Path) -
 
 
 def test_a_port_that_is_taken_ends_it_with_a_reason(tmp_path: Path) -> None:
-    with (
-        socket.create_server(("127.0.0.1", 0)) as taken,
-        Station(tmp_path / "t.db", port=taken.getsockname()[1]) as station,
-    ):
-        assert station.process.wait(20) == 70
-        station.reader.join(10)
-        assert "/web" in "".join(station.log)
-        assert "Address already in use" in "".join(station.log)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        with Station(tmp_path / "t.db", port=taken.getsockname()[1]) as station:
+            code, log = station.end()
+    assert code == 70
+    assert "/web" in log
+    assert "Address already in use" in log
 
 
 def test_a_wrong_rule_ends_it_with_a_reason(tmp_path: Path) -> None:
     with Station(tmp_path / "t.db", rules="cpu is high") as station:
-        assert station.process.wait(20) == 78
-        station.reader.join(10)
-        assert "as in cpu>80/10" in "".join(station.log)
+        code, log = station.end()
+    assert code == 78
+    assert "as in cpu>80/10" in log

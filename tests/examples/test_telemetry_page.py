@@ -23,7 +23,7 @@ GENERATION = "document.querySelector('[data-actor=sampler] .generation').textCon
 @pytest.fixture
 def station(tmp_path: Path) -> Iterator[Station]:
     with Station(tmp_path / "t.db", rules="memory>0/1 cpu>85/15") as station:
-        yield station
+        yield station.up()
 
 
 @pytest.fixture

@@ -158,8 +158,8 @@ class TokenLock:
 def shared_operations(code: CodeType) -> frozenset[int]:
     """Offsets of the opcodes before which a switch can make a difference.
 
-    These are reads and writes of what both threads use, calls (of a deque's methods, for one), and tests whether a deque
-    is empty.
+    These are reads and writes of what both threads use, calls (of a deque's methods, for one), and tests whether a
+    deque is empty.
     """
     found = set()
     before: dis.Instruction | None = None

@@ -246,6 +246,14 @@ def test_a_restart_counts_from_when_it_is_decided() -> None:
     assert isinstance(rig.exited("a", 2)[-1], Stop)
 
 
+def test_a_retry_counts_from_when_it_is_resumed() -> None:
+    rig = running("a", n=1, within=10.0)
+    rig.exited("a")
+    rig.failed("a", 2)
+    rig.now = 10.0
+    assert rig.resume() == [restarting("a", reason=NOPE, n=1), Start("a", 3)]
+
+
 def test_a_supervisor_over_its_limit_stops_all_in_reverse_and_tells_its_history() -> None:
     rig = running("a", "b", "c", n=1)
     first, last = crashed(ValueError("first")), crashed(KeyError("last"))
@@ -356,10 +364,22 @@ def test_a_late_exit_does_not_hit_who_took_the_id_of_a_forgotten_child() -> None
     assert rig.states() == {"a": "running"}
 
 
-def test_new_children_begin_with_generation_1() -> None:
+def test_what_is_added_later_starts_above_every_generation_of_which_a_report_may_come() -> None:
+    rig = running(Member("a", "temporary", generation=5), Member("b", "temporary"))
+    for child, generation in (("a", 6), ("b", 1)):
+        rig.ask("terminate", child)
+        rig.stopped(child, generation)
+    assert rig.add("a") == [Start("a", 7)]
+
+
+def test_new_children_begin_with_generation_1_once_every_end_was_reported() -> None:
     rig = running(Member("a", "temporary"))
     rig.exited("a")
-    assert rig.add("b") == [Start("b", 1)]
+    assert rig.add(Member("a", "temporary")) == [Start("a", 1)]
+    rig.declined("a")
+    assert rig.add("a") == [Start("a", 1)]
+    rig.failed("a")
+    assert rig.add("a") == [Start("a", 1)]
 
 
 def test_generations_go_on_from_where_another_machine_left_them() -> None:
@@ -489,6 +509,10 @@ def test_who_crashes_while_its_group_is_stopped_is_absorbed() -> None:
     assert rig.exited("c") == [restarting("c"), Stop("b", 1)]
     assert rig.exited("a") == []
     assert rig.stopped("b") == [Start("a", 2)]
+    assert rig.started("a", 2) == [Start("b", 2)]
+    assert rig.started("b", 2) == [Start("c", 2)]
+    assert rig.started("c", 2) == []
+    assert set(rig.states().values()) == {"running"}
 
 
 def test_who_dies_while_later_members_start_is_judged_as_a_new_failure() -> None:

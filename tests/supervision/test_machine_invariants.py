@@ -31,7 +31,7 @@ from trouper.supervision.machine import (
 
 Life = tuple[str, int]
 
-NAMES = "abcde"
+NAMES = "abc"
 REASONS = [NORMAL, SHUTDOWN, crashed(RuntimeError("boom"))]
 NOPE = start_failed(RuntimeError("nope"))
 
@@ -56,7 +56,7 @@ class World(RuleBasedStateMachine):
         strategy=st.sampled_from(["one_for_one", "one_for_all", "rest_for_one"]),
         auto_shutdown=st.sampled_from(["never", "any_significant", "all_significant"]),
         n=st.integers(0, 4),
-        specs=st.lists(members, max_size=4, unique_by=lambda member: member.id),
+        specs=st.lists(members, max_size=3, unique_by=lambda member: member.id),
         limit_each=st.booleans(),
     )
     def begin(
@@ -175,6 +175,15 @@ class World(RuleBasedStateMachine):
         self.machine.stopped(*life, self.now)
         self.look()
 
+    @precondition(lambda self: self.outstanding)
+    @rule(answers=st.integers(1, 5))
+    def all_goes_well(self, answers: int) -> None:
+        for _ in range(answers):
+            if isinstance(self.outstanding, Start):
+                self.a_start_is_over("ok")
+            elif isinstance(self.outstanding, Stop):
+                self.a_stop_is_over("")
+
     @precondition(lambda self: self.alive)
     @rule(data=st.data(), reason=st.sampled_from(REASONS))
     def a_child_dies(self, data: st.DataObject, reason: Reason) -> None:
@@ -228,7 +237,7 @@ class World(RuleBasedStateMachine):
         self.tickets.append(self.asked)
         return self.asked
 
-    @rule(really=st.integers(0, 9))
+    @rule(really=st.integers(0, 4))
     def all_is_stopped(self, really: int) -> None:
         if really == 0:
             self.stop_asked = self.stop_asked or self.last is None

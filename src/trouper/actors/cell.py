@@ -154,6 +154,16 @@ class Cell:
     def stopping(self) -> bool:
         return self.state == STOPPING
 
+    @property
+    def drains(self) -> bool:
+        """Whether a graceful stop handles first what is queued."""
+        return self.options.drain and self.child.definition.style != "service"
+
+    @property
+    def cut_short(self) -> bool:
+        """Whether blocking calls of the runtime end now: a stop is wanted, and the actor need not work off its queue."""
+        return self.stop_wanted and (self.killed or not self.drains or self.state in (STARTING, STOPPING))
+
     def __repr__(self) -> str:
         return f"<{self.path} generation {self.generation}, {self.state}>"
 
@@ -194,17 +204,17 @@ class Cell:
         self.world.fatal(self.path, error)
 
     def ask_halt(self) -> None:
-        """Ask for a graceful stop."""
-        self.stop_wanted = True
+        """Ask for a graceful stop. Who sees that it is wanted finds the order already there."""
         lane = self.ref.lane
         lane.post(self.halt, self.generation, SHUTDOWN)
+        self.stop_wanted = True
         if self.threaded and self.child.definition.has_interrupt and not lane.waits_in_runtime:
             Thread(target=self.interrupt, name=f"{self.path} interrupt", daemon=True).start()
 
     def ask_kill(self, reason: Reason = KILLED) -> None:
         """Ask for the end at once, with this reason."""
-        self.stop_wanted = True
         self.ref.lane.post(self.kill, self.generation, reason)
+        self.stop_wanted = True
 
     def close(self, cause: BaseException | None = None) -> None:
         """Nobody plans to start it again: dead letters from now on. The cell is down."""
@@ -346,14 +356,22 @@ class Cell:
         """The handler of this message raised (or was cancelled): the message is dead, the actor crashes."""
         self.asked = None
         reason = self.judge(error)
-        if isinstance(message, Ask) and not message.done and not message.claimed:
-            gone = ActorStopped if self.child.choice.restart == "temporary" else ActorRestarted
-            refusal = gone(message.request)
-            refusal.__cause__ = reason.cause
-            message.fail(refusal)
-        self.world.dead(self.ref, message, f"its handler failed ({reason})", reason.cause)
+        self.lose(message, error, reason)
         self.wind_down(reason)
         return HELD
+
+    def lose(self, message: object, error: BaseException, reason: Reason) -> None:
+        """The handling of this message failed: it is a dead letter, and its asker is told at once.
+
+        That holds for a claimed request, too: its `ReplyTo` may live on in the traceback for as long as that is kept.
+        """
+        if not isinstance(error, Shutdown):
+            self.world.dead(self.ref, message, f"its handler failed ({reason})", reason.cause)
+        if isinstance(message, Ask) and not message.done:
+            stopped = self.child.choice.restart == "temporary" or (self.stop_wanted and reason.cause is None)
+            refusal = (ActorStopped if stopped else ActorRestarted)(message.request)
+            refusal.__cause__ = reason.cause
+            message.fail(refusal)
 
     def leaked(self, error: LeakedScope) -> None:
         """A step left its task unclean."""
@@ -420,17 +438,20 @@ class Cell:
 
     def run_ended(self, value: object, error: BaseException | None) -> None:
         """`run` returned or raised."""
+        reason = None if error is None else self.judge(error)
+        if error is not None and reason is not None and self.message is not None:
+            self.lose(self.asked or self.message, error, reason)
         self.drop_asked()
         if self.state == STOPPING:
-            if error is not None and not isinstance(error, Stopping | Cancelled):
-                self.reason = self.judge(error)
+            if reason is not None and not isinstance(error, Stopping | Cancelled):
+                self.reason = reason
             self.advance()
         else:
-            own = SHUTDOWN if self.stop_wanted else NORMAL
-            self.wind_down(self.judge(error) if error is not None else self.reason or own)
+            self.wind_down(reason or self.reason or (SHUTDOWN if self.stop_wanted else NORMAL))
 
     def drop_asked(self) -> None:
-        """A `run` went on without having claimed the request that it took."""
+        """A `run` is through with the message that it took; if that is a request, it must have claimed it."""
+        self.message = None
         ask, self.asked = self.asked, None
         if ask is not None and not ask.claimed:
             ask.fail(ReplyDropped(ask.request, "its actor took it and went on without `reply_to`"))
@@ -461,7 +482,7 @@ class Cell:
             if self.activity is not None:
                 self.activity.cancel()
         elif self.state == RUNNING:
-            if self.child.choice.drain and self.child.definition.style != "service":
+            if self.drains:
                 self.drain(reason)
             else:
                 self.wind_down(reason)
@@ -593,11 +614,11 @@ class Cell:
 
     def refuse(self, item: object, cause: BaseException | None = None) -> None:
         """The actor is stopped (or drains): this message is dead, and whoever asked is told at once."""
+        self.world.dead(self.ref, item, "the actor is stopped")
         if isinstance(item, Ask):
             stopped = ActorStopped(item.request)
             stopped.__cause__ = cause
             item.fail(stopped)
-        self.world.dead(self.ref, item, "the actor is stopped")
 
     def line_up(self, item: object, slot: Slot[None]) -> None:
         """Any thread: this message waits for room."""
@@ -672,7 +693,7 @@ class Cell:
         """Block the actor's own thread until the slot is settled; a stop ends that."""
         lane = self.ref.lane
         slot.wake_by(partial(lane.bell.put, None))
-        if not lane.wait(lambda: slot.done or self.stop_wanted, timeout):
+        if not lane.wait(lambda: slot.done or self.cut_short, timeout):
             return False
         if not slot.done:
             slot.claim()

@@ -98,6 +98,8 @@ class Context(Generic[M]):
     def spawn(self, child: Child[N]) -> Ref[N]:
         """Start a child of this actor, supervised on its behalf: restarted if it fails, stopped before the actor ends.
 
+        As OTP's `simple_one_for_one`, with a limit for each child: 3 restarts within 30 seconds.
+
         The child is `transient` unless its options say otherwise. If it fails more often than its own budget allows,
         the actor crashes with `RestartLimitExceeded`.
 
@@ -195,7 +197,7 @@ class Context(Generic[M]):
             )
         if not cell.owns_this_thread():
             raise UsageError(f"{cell.path}: sleep_sync in a thread that is not the actor's; use time.sleep")
-        if cell.ref.lane.wait(lambda: cell.stop_wanted, seconds):
+        if cell.ref.lane.wait(lambda: cell.cut_short, seconds):
             raise Stopping
 
     def __repr__(self) -> str:

@@ -156,12 +156,16 @@ def actor(*, flavour: Flavour, accepts: object = None, **options: Unpack[Choices
 
     The class becomes an attrs class, in place (compared by identity). It has either `receive(self, message: M)`, or
     `run(self, inbox: Inbox[M])` (`SyncInbox` in threading), or `run(self)`, which takes no messages; and perhaps the
-    hooks `on_start(self)`, `on_stop(self, reason)`, `on_reload(self)` and, in threading, `interrupt(self)`.
+    hooks `on_start(self)`, `on_stop(self, reason)`, `on_reload(self)` (not called yet) and, in threading,
+    `interrupt(self)`.
 
     Args:
         flavour: the module trio, asyncio or threading, or its name.
         accepts: the class (or union, or tuple of classes) of the messages, if the annotation cannot say it.
-        options: the default options of a child of this class; `Options` says what they mean.
+        options: the default options of a child of this class; `Child.options` says what they mean.
+
+    Returns:
+        A decorator, which returns the same class.
 
     Raises:
         DefinitionError: something in the class is wrong; the text says where, what, and what is allowed.

@@ -33,12 +33,11 @@ class BaseInbox(Generic[M_co]):
         cell = self._cell
         if not (self._ended or cell.stop_wanted):
             return False
-        return self._ended or not (cell.child.choice.drain and cell.ref.box)
+        return self._ended or cell.killed or not (cell.child.choice.drain and cell.ref.box)
 
     def _take(self) -> Any:
         """The next message; None wrapped in nothing is no message: `IndexError` says that there is none."""
         cell = self._cell
-        cell.drop_asked()
         if not cell.ref.box:
             raise IndexError
         item = cell.ref.box.popleft()
@@ -46,7 +45,8 @@ class BaseInbox(Generic[M_co]):
             cell.serve_offers()
         if type(item) is Ask:
             cell.asked = item
-            return item.request
+            item = item.request
+        cell.message = item
         return item
 
     def __len__(self) -> int:
@@ -83,6 +83,7 @@ class Inbox(BaseInbox[M_co]):
         Raises:
             Stopping: the actor was asked to stop. Let it pass, or clean up and return.
         """
+        self._cell.drop_asked()
         lane = self._cell.ref.lane
         if lane.spent():
             await lane.breathe()
@@ -171,8 +172,11 @@ class SyncInbox(BaseInbox[M_co]):
             Stopping: the actor was asked to stop. Let it pass, or clean up and return.
             TimeoutError: no message in time.
         """
+        self._cell.drop_asked()
         deadline = None if timeout is None else monotonic() + timeout
         while True:
+            if self._cell.stop_wanted:
+                self._cell.ref.lane.admit()  # it may be more than a wish: a kill
             if self._over():
                 raise Stopping
             try:

@@ -116,7 +116,9 @@ class Ref(Generic[M_contra]):
                 lane.foreign(self)
 
     async def ask(self, message: Asked[M_contra, R], *, timeout: float | None = 5.0) -> R:
-        """Send a request and await its reply, in trio or asyncio.
+        """Send a request and await its reply, in trio or asyncio; as a `call` of OTP's `gen_server`, but typed.
+
+        To cancel it, or its timeout, does not stop the handler.
 
         Args:
             message: a request that the actor receives.

@@ -96,15 +96,25 @@ def step_asked_plain(ref: Ref[Any], ask: Ask) -> Stepped:
 
 
 def step_thread(ref: Ref[Any], batch: int) -> Stepped:
-    """Handle one message in the actor's own thread; orders have their turn after each."""
+    """Handle one message in the actor's own thread; orders have their turn before and after each.
+
+    It says that it is busy *before* it looks whether a stop is wanted; who interrupts it says that a stop is wanted *before*
+    it looks whether it is busy. So no message is begun that nobody would interrupt.
+    """
     cell = ref.cell
     cell.busy = True
-    out = step_plain(ref, 1)
-    cell.busy = False
-    if cell.stopping:
-        cell.advance()
-        return HELD
-    return out
+    out: Stepped = None
+    if cell.stop_wanted and cell.state == "running":
+        cell.busy = False
+        ref.lane.admit()
+    else:
+        out = step_plain(ref, 1)
+        cell.busy = False
+        if cell.stopping:
+            cell.advance()
+    if cell.state == "draining" and not ref.box:
+        cell.drained()
+    return out if cell.state in ("running", "draining") else HELD
 
 
 def step_start(ref: Ref[Any], batch: int) -> Stepped:
@@ -137,7 +147,7 @@ def step_closed(ref: Ref[Any], batch: int) -> Stepped:
 def step_draining(ref: Ref[Any], batch: int) -> Stepped:
     """Asked to stop, but to handle what is queued first."""
     cell = ref.cell
-    out = cell.handler_step(ref, batch)
+    out = cell.handler_step(ref, batch) if ref.box else None  # there may be no box yet
     if out is None and not ref.box:
         cell.drained()
         return HELD

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol
 
 from trouper.actors.ask import Ask
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("trouper")
 
+MANY = 1000  # actors whose records are held back, before those whose time is over are forgotten
 LOG_EVERY = 5.0  # seconds between two log records of the same kind about one actor
 
 
@@ -78,13 +80,15 @@ class World:
         self.bus = Bus()
         self.daemon: Daemon | None = None
         self.dead_letters = 0
+        self.counting = Lock()  # any thread may find a letter dead
         self.quiet_until: dict[tuple[str, str], float] = {}
         self.suppressed: Counter[tuple[str, str]] = Counter()
 
     def dead(self, ref: Ref[Any], item: object, why: str, cause: BaseException | None = None) -> None:
         """Nobody will handle this message. Its asker, if it has one, was or will be told by the caller."""
         message = item.request if isinstance(item, Ask) else item
-        self.dead_letters += 1
+        with self.counting:
+            self.dead_letters += 1
         if self.bus.active:
             self.bus.publish(DeadLetter(ref.path or repr(ref), message, why))
         self.report(logging.WARNING, ref, "dead letter", f"{why}: {show(message)}", cause)
@@ -102,6 +106,8 @@ class World:
         if now < self.quiet_until.get(key, 0.0):
             self.suppressed[key] += 1
             return
+        if len(self.quiet_until) >= MANY:
+            self.quiet_until = {old: until for old, until in self.quiet_until.copy().items() if until > now}
         self.quiet_until[key] = now + LOG_EVERY
         more = f" ({left} more since the last such record)" if (left := self.suppressed.pop(key, 0)) else ""
         log.log(level, "%s: %s: %s%s", path, kind, text, more)

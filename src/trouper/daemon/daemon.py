@@ -8,6 +8,7 @@ it; other threads post.
 from __future__ import annotations
 
 import asyncio
+import importlib
 import logging
 from contextlib import suppress
 from contextvars import copy_context
@@ -20,7 +21,7 @@ import trio
 from trouper.actors.world import World
 from trouper.daemon.exits import FAILED, OK, code_of
 from trouper.daemon.watchdog import Watchdog
-from trouper.errors import LaneBroken, RestartLimitExceeded, SpecError, UnknownPath, Words
+from trouper.errors import LaneBroken, RestartLimitExceeded, SpecError, UnknownPath, UsageError, Words
 from trouper.events import DaemonReady, DaemonStopping, Escalated
 from trouper.lanes.asyncio_lane import AsyncioLane
 from trouper.lanes.slot import Slot
@@ -50,12 +51,20 @@ class Daemon:
     All methods may be called from every thread.
     """
 
-    def __init__(self, tree: Child[Any] | Supervisor, *, stop_within: float = 60.0, stall_after: float = 5.0) -> None:
+    def __init__(
+        self,
+        tree: Child[Any] | Supervisor,
+        *,
+        stop_within: float = 60.0,
+        stall_after: float = 5.0,
+        uvloop: bool = False,
+    ) -> None:
         for name, seconds in (("stop_within", stop_within), ("stall_after", stall_after)):
             check_seconds(name, seconds)
         placed = place(tree)
         refuse_running(placed.walk())
         self.stop_within = stop_within
+        self.new_loop = uvloop_factory() if uvloop else None
         self.control = TrioLane("control")
         self.control.on_broken = self.lane_broke
         self.loops: dict[str, LoopLane] = {}
@@ -283,7 +292,8 @@ class Daemon:
             if isinstance(lane, TrioLane):
                 trio.run(lane.main, started.set)
             else:
-                asyncio.run(lane.main(started.set))
+                with asyncio.Runner(loop_factory=self.new_loop) as runner:
+                    runner.run(lane.main(started.set))
         except BaseException as exc:  # noqa: BLE001 - a lane must not end silently
             self.lane_broke(lane, exc)
         finally:
@@ -444,6 +454,19 @@ def traceback_of(error: BaseException) -> BaseException | None:
 def check_seconds(name: str, seconds: object) -> None:
     if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not seconds > 0:
         raise SpecError("the daemon", name, seconds, "a number of seconds, more than 0; infinity is one")
+
+
+def uvloop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    """What makes loops of uvloop, which is an extra.
+
+    Raises:
+        UsageError: it is not installed.
+    """
+    try:
+        factory: Callable[[], asyncio.AbstractEventLoop] = importlib.import_module("uvloop").new_event_loop
+    except ModuleNotFoundError as error:
+        raise UsageError("uvloop is asked for and not installed; allowed: pip install 'trouper[uvloop]'") from error
+    return factory
 
 
 def refuse_running(nodes: Iterable[Any]) -> None:

@@ -38,8 +38,8 @@ class open_daemon:  # noqa: N801 - used like a function
         stop_within: seconds for the whole stop.
         stall_after: seconds without a turn after which a lane is reported.
 
-    The block is entered when the tree is ready. When it is left, however it is left, the tree is stopped, and the
-    block's own exception goes on as it is. If a failure reaches the root, the block is cancelled. Whoever cancels the
+    The block is entered, with the `Daemon`, when the tree is ready. When it is left, however it is left, the tree is
+    stopped, and the block's own exception goes on as it is. If a failure reaches the root, the block is cancelled. Whoever cancels the
     block waits until the tree is stopped.
 
     Raises:

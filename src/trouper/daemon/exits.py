@@ -4,7 +4,7 @@
 |---|---|
 | 0 | asked to stop, or finished by itself |
 | 70 | a failure reached the root, or something could not be stopped (`EX_SOFTWARE`) |
-| 75 | another instance holds the lock (`EX_TEMPFAIL`) |
+| 75 | another instance holds the lock (`EX_TEMPFAIL`); there is no lock yet |
 | 78 | the tree or its configuration is wrong (`EX_CONFIG`) |
 | 128 + n | a second signal n cut the shutdown short |
 | any | the code of a `SystemExit` that an actor raised |

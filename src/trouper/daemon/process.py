@@ -31,7 +31,9 @@ SWITCH_INTERVAL = (
 GC_THRESHOLD = (100_000, 50, 1000)  # the default costs a factor of two to three where many actors are made
 
 
-def run(tree: Child[Any] | Supervisor, *, stop_within: float = 60.0, stall_after: float = 5.0) -> NoReturn:
+def run(
+    tree: Child[Any] | Supervisor, *, stop_within: float = 60.0, stall_after: float = 5.0, uvloop: bool = False
+) -> NoReturn:
     """Run a tree until it is told to stop, ends by itself or fails; the exit code of the process says which.
 
     The first SIGTERM or SIGINT stops the tree in good order, a second one ends the process at once. Call it in the
@@ -42,9 +44,10 @@ def run(tree: Child[Any] | Supervisor, *, stop_within: float = 60.0, stall_after
         tree: a supervisor, or one child.
         stop_within: seconds for the whole stop.
         stall_after: seconds without a turn after which a lane is reported.
+        uvloop: whether the asyncio lane runs on uvloop, which the extra `trouper[uvloop]` installs.
 
     Raises:
-        UsageError: this is not the main thread.
+        UsageError: this is not the main thread, or uvloop is not installed.
     """
     if current_thread() is not main_thread() or in_event_loop():
         raise UsageError(
@@ -54,7 +57,7 @@ def run(tree: Child[Any] | Supervisor, *, stop_within: float = 60.0, stall_after
     if not logging.root.handlers:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
-        daemon = Daemon(tree, stop_within=stop_within, stall_after=stall_after)
+        daemon = Daemon(tree, stop_within=stop_within, stall_after=stall_after, uvloop=uvloop)
     except SpecError as error:
         log.critical("the tree is wrong: %s", error)
         end_process(WRONG_TREE)

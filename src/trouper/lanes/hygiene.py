@@ -1,6 +1,7 @@
 """All private names of trio and asyncio that the lanes need, in one place.
 
-`tests/lanes/test_hygiene.py` checks each of them. They answer one question, after every step: did the handler leave the dispatcher's task as it found it?
+`tests/lanes/test_hygiene.py` checks each of them. They answer one question, after every step: did the handler leave the
+dispatcher's task as it found it?
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from queue import Empty, SimpleQueue
+from threading import TIMEOUT_MAX
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import trio
@@ -146,7 +147,7 @@ class Slot(Generic[T]):
         self._wake = lambda: bell.put(None)
         if not self.done:
             with contextlib.suppress(Empty):
-                bell.get(timeout=timeout)
+                bell.get(timeout=None if timeout is None else min(timeout, TIMEOUT_MAX))  # which takes no infinity
         self._wake = None
         return self.done
 

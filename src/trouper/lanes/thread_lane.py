@@ -55,6 +55,14 @@ class ThreadLane(Lane):
             self.over = True
             self.bury_late()
 
+    def admit(self) -> None:
+        """As in every lane; but once it is over, the next life of its actor may be under way in another thread."""
+        while self.orders and not self.over:
+            order, args = self.orders.popleft()
+            order(*args)
+        if not self.over:
+            super().admit()
+
     def close(self) -> None:
         """End the thread, in the thread, when the turn is over."""
         self.over = True

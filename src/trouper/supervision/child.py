@@ -49,7 +49,19 @@ class Child(msgspec.Struct, Generic[M], frozen=True, eq=False):
         """Return this child with other options, at the same address.
 
         Args:
-            choices: name, restart, shutdown, start_timeout, significant, mailbox, drain; `Options` says what they mean.
+            choices: any of these.
+
+                - name: its name in the tree; by default its class in snake_case.
+                - restart: which ends restart it, as in OTP: `"permanent"` every one (the default), `"transient"` an
+                  abnormal one, `"temporary"` none.
+                - shutdown: seconds for its graceful stop (5); 0 is at once, `math.inf` as long as it takes.
+                - start_timeout: seconds for construction and `on_start` (30).
+                - significant: whether its own end can end its supervisor (see `auto_shutdown`).
+                - mailbox: a `Mailbox`, its capacity and what happens beyond.
+                - drain: whether a graceful stop handles what is queued first.
+
+        Returns:
+            Another value for the same actor; put one of them into a tree.
 
         Raises:
             SpecError: an option does not exist or does not allow its value.

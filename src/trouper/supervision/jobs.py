@@ -53,8 +53,6 @@ class Jobs(Generic[T]):
         self._queue.clear()
 
     def preempt(self, job: Generator[None, T | None, None]) -> None:
-        """Run this job now; the one that runs ends where it waits."""
-        if self._job is not None:
-            self._job.close()
+        """Run this job now; the one that runs is given up where it waits."""
         self._job = job
         self.go_on()

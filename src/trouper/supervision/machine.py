@@ -177,11 +177,11 @@ class Machine:
         """It ended by itself. Ignored for an older generation, absorbed for a child that is being stopped."""
         self._now = now
         child = self._members.get(child_id)
-        if child is None or child.generation != generation or child.over:
+        if child is None or child.generation != generation:
             return
         child.over = True
         self._heard(child_id, generation, "starting", reason, now)
-        self._submit(self._judge(child, generation, reason))
+        self._jobs.submit(self._judge(child, generation, reason))
 
     def stop(self, now: float) -> None:
         """Stop everything, whatever is under way; this ends in `Stopped`. Once is enough, twice does no harm."""
@@ -195,7 +195,7 @@ class Machine:
         """Try to restart again: once for each `Retry`."""
         self._now = now
         if self._retries:
-            self._submit(self._retry(self._retries.popleft()))
+            self._jobs.submit(self._retry(self._retries.popleft()))
 
     # -- what is asked -------------------------------------------------------------------------------------------------
     def add(self, ticket: object, member: Member, now: float) -> None:
@@ -286,17 +286,15 @@ class Machine:
         child = self._members.get(child_id)
         if child is None:
             return self._refuse(child)
-        cancelled = child.state == "restarting"
         yield from self._stop(child)
         self._retire(child)
-        if cancelled and self._strategy != "one_for_one":
-            for waiting in self._members.stranded():
+        if self._strategy != "one_for_one":
+            for waiting in self._members.stranded():  # for a restart of `child` that will not come now
                 self._close(waiting)
         return self._answer("ok")
 
     # -- what the jobs are made of -------------------------------------------------------------------------------------
     def _restart(self, child: Child, reason: Reason) -> _Job:
-        self._members.become(child, "undefined")
         budget = self._budget_of(child)
         if budget.add(self._now, Attempt(self._now, child.id, reason)):
             yield from self._end(Down(restart_limit(reason.cause, budget.history)))
@@ -389,7 +387,7 @@ class Machine:
         self._now = now
         self._tickets.append(ticket)
         if self._last is None:
-            self._submit(job)
+            self._jobs.submit(job)
         else:
             self._answer("shutting_down")
 
@@ -404,11 +402,6 @@ class Machine:
 
     def _refuse(self, child: Child | None) -> None:
         self._answer("not_found" if child is None else child.state)
-
-    # -- one job at a time ---------------------------------------------------------------------------------------------
-    def _submit(self, job: _Job) -> None:
-        if self._last is None:
-            self._jobs.submit(job)
 
     def _heard(self, child_id: str, generation: int, state: State, told: _Told, now: float) -> None:
         """Go on if this is what is waited for; else it is too late and changes nothing."""

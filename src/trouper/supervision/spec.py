@@ -90,7 +90,7 @@ class Limit:
 
     Args:
         n: the restarts allowed; one more is too many. 0 allows none.
-        within: seconds; a restart counts for so long, while what it restarted is up.
+        within: seconds; a restart counts for so long.
 
     Raises:
         SpecError: one of them is none of those.
