@@ -95,7 +95,9 @@ def load(target: str) -> Child[Any] | Supervisor:
 
 def module_by_name(name: str) -> ModuleType:
     if not all(part.isidentifier() for part in name.split(".")):
-        raise BadTarget(f"given {name!r} for a module, allowed: a name such as app or package.app, or a path that ends in .py")
+        raise BadTarget(
+            f"given {name!r} for a module, allowed: a name such as app or package.app, or a path that ends in .py"
+        )
     if "" not in sys.path:
         sys.path.insert(0, "")
     try:
@@ -114,7 +116,9 @@ def module_from_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise BadTarget(f"there is no file {path}")
     if path.stem in sys.modules:
-        raise BadTarget(f"{path} cannot be imported as {path.stem!r}: a module of that name is loaded; give the file another name")
+        raise BadTarget(
+            f"{path} cannot be imported as {path.stem!r}: a module of that name is loaded; give the file another name"
+        )
     sys.path.insert(0, str(path.parent.resolve()))
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None

@@ -1,7 +1,7 @@
-"""Where programs come from quickly: a process that has imported everything forks a fresh interpreter for each of them.
+"""Where programs come from quickly: a process that has imported everything forks one for each of them.
 
-`python -m tests.daemon.forge` is that process. Its stdin is a socket: a request is what to run, with the file descriptors of the
-new stdout and stderr, and of a pipe for the answers: the process id, and the exit code when it has ended.
+`python -m tests.daemon.forge` is that process. Its stdin is a socket: a request is what to run, with the file
+descriptors of the new stdout and stderr, and of a pipe for the answers: the process id, and the exit code at the end.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def forge() -> socket.socket:
     """The way to the process that forks; it ends with ours."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
-        process = subprocess.Popen([sys.executable, "-m", __name__], cwd=ROOT, stdin=theirs)
+        process = subprocess.Popen([sys.executable, "-m", __name__], cwd=ROOT, stdin=theirs.fileno())
 
     def close() -> None:
         ours.close()

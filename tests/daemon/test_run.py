@@ -132,7 +132,7 @@ def test_last_words_have_a_deadline() -> None:
 )
 def test_what_an_actor_blocks_in_is_ended_within_200_ms(tree: str) -> None:
     """From the signal to the end of the process, the best of five: a busy machine may only make it slower."""
-    seconds = []
+    seconds: list[float] = []
     while not seconds or (min(seconds) >= 0.2 and len(seconds) < 5):
         with run_tree(tree) as program:
             program.until_logged("ready after")

@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from functools import partial
-from typing import Never
+from typing import Any, Never
 
 import trio
 
@@ -75,8 +75,8 @@ class SignalsFirst:
 
     async def on_start(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
-            handler = signal.getsignal(number)
-            say(f"{number.name} {'is' if getattr(handler, '__module__', '').startswith('trio') else 'is not'} handled")
+            defaults = signal.SIG_DFL, signal.default_int_handler
+            say(f"{number.name} {'is not' if signal.getsignal(number) in defaults else 'is'} handled")
 
     async def receive(self, message: Never) -> None: ...
 
@@ -150,7 +150,9 @@ class FailsToStart:
     async def receive(self, message: Never) -> None: ...
 
 
-stumbling = one_for_one(child(Idle), one_for_one(child(Stumbler), name="steps", restarts=Limit(1, 30)), restarts=Limit(0, 30))
+stumbling = one_for_one(
+    child(Idle), one_for_one(child(Stumbler), name="steps", restarts=Limit(1, 30)), restarts=Limit(0, 30)
+)
 trio_exits = one_for_one(child(RaisesInTrio, SystemExit, (3,)))
 nursery_exits = one_for_one(child(RaisesInNursery, SystemExit, (3,)))
 asyncio_exits = one_for_one(child(RaisesInAsyncio, SystemExit, (3,)))
@@ -262,7 +264,7 @@ class SlowToStop:
     async def receive(self, message: Never) -> None: ...
 
     async def on_stop(self, reason: Reason) -> None:
-        say("stop hangs")
+        asyncio.get_running_loop().call_soon(say, "stop hangs")  # once it does
         await wait_long()
 
 
@@ -423,7 +425,8 @@ listening = one_for_one(child(Listener), child(RaisesInThread, Stumble), restart
 
 
 def main(name: str, *options: str) -> None:
-    run(globals()[name], **{key: float(value) for key, _, value in (option.partition("=") for option in options)})
+    seconds: dict[str, Any] = {key: float(value) for key, _, value in (option.partition("=") for option in options)}
+    run(globals()[name], **seconds)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from trouper.cli import parser
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+TROUPER = [sys.executable, "-m", "trouper"]
 FUTURE = "from __future__ import annotations"
 LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(#[^)\s]*)?\)")
 SAID = re.compile(r"^\s*print\(.*\)  # (.*)$")
@@ -129,10 +130,13 @@ def test_the_guide_tells_every_option_of_a_child() -> None:
     assert [name for name in OPTION_NAMES if f"| `{name}` |" not in guide] == []
 
 
-def test_the_guide_tells_every_command() -> None:
+def test_the_guide_tells_every_command_with_its_options() -> None:
     guide = (ROOT / "docs" / "guide.md").read_text()
     commands = re.findall(r"^    ([a-z]+)  ", parser().format_help(), re.MULTILINE)
     assert commands
+    shown = [subprocess.run([*TROUPER, it, "--help"], capture_output=True, text=True, check=True) for it in commands]
+    options = {option for ran in shown for option in re.findall(r" (--[a-z-]+)", ran.stdout)} - {"--help"}
+    assert [option for option in sorted(options) if f"`{option}" not in guide] == []
     assert [command for command in commands if not re.search(rf"`trouper {command}\s", guide)] == []
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import signal
 import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -24,10 +23,9 @@ TARGET = "examples/telemetry/app.py:tree"
 
 def free_port() -> int:
     """A port that nobody uses right now; the daemon needs the same one for every generation of its server."""
-    while True:
-        port = random.randrange(20_000, 32_000)  # below those that the system hands out
-        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port
 
 
 class Station:

@@ -114,9 +114,11 @@ def test_an_alert_is_raised_once_and_a_new_watcher_knows_of_it(tmp_path: Path) -
 
 
 def test_a_port_that_is_taken_ends_it_with_a_reason(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        with Station(tmp_path / "t.db", port=taken.getsockname()[1]) as station:
-            code, log = station.end()
+    with (
+        socket.create_server(("127.0.0.1", 0)) as taken,
+        Station(tmp_path / "t.db", port=taken.getsockname()[1]) as station,
+    ):
+        code, log = station.end()
     assert code == 70
     assert "/web" in log
     assert "Address already in use" in log

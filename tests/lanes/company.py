@@ -161,6 +161,7 @@ class Place:
     def __init__(self, flavour: str, host: str) -> None:
         self.flavour = flavour
         self.host = host
+        self.module = trio if flavour == "trio" else asyncio
         self.tools: Any = TrioTools if flavour == "trio" else AsyncioTools
 
     def puppet(self, name: str, **options: Any) -> Child[Any]:
@@ -171,6 +172,14 @@ class Place:
         if self.host == "trio":
             return trio.run(body)
         return asyncio.run(body())
+
+    async def until(self, holds: Callable[[], object]) -> None:
+        """Let the host's loop go on until this holds."""
+        while not holds():
+            if self.host == "trio":
+                await trio.lowlevel.checkpoint()
+            else:
+                await asyncio.sleep(0)
 
     def play(self, body: Callable[..., Coroutine[Any, Any, None]], **options: dict[str, Any]) -> None:
         """Run `body(theatre, *refs)` with a puppet for each keyword, which gives its name and options."""

@@ -81,6 +81,20 @@ async def test_nested_child_finished_ends_an_abandoned_nursery() -> None:
     assert ended == [0, 1]
 
 
+def test_must_cancel_of_an_asyncio_task_lasts_until_the_cancellation_comes() -> None:
+    async def cancelled() -> None:
+        task: Any = asyncio.current_task()
+        assert not hygiene.asyncio_cancel_to_come(task)
+        task.cancel()
+        assert hygiene.asyncio_cancel_to_come(task)
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.sleep(0)
+        assert not hygiene.asyncio_cancel_to_come(task)
+        assert task.cancelling() == 1
+
+    asyncio.run(cancelled())
+
+
 @pytest.mark.skipif(hygiene.UNCANCEL_CLEARS, reason="`uncancel` takes it back here")
 def test_must_cancel_of_an_asyncio_task_tells_of_a_cancellation_to_come() -> None:
     async def cancelled_and_uncancelled() -> None:
@@ -202,14 +216,6 @@ async def suspend_cancel_and_return(_: object) -> None:
     own_task().cancel()
 
 
-async def swallow_and_return(_: object) -> None:
-    own_task().cancel()
-    try:
-        await asyncio.sleep(0)
-    except asyncio.CancelledError:
-        return
-
-
 async def cancel_and_await(_: object) -> None:
     own_task().cancel()
     await asyncio.sleep(100)
@@ -249,7 +255,6 @@ TRIO_LEAKS: list[Callable[[object], Any]] = [
 ASYNCIO_LEAKS: dict[Callable[[object], Any], type[Exception]] = {
     cancel_and_return: LeakedScope,
     suspend_cancel_and_return: LeakedScope,
-    swallow_and_return: LeakedScope,
     cancel_and_await: StrayCancellation,
     cancelled_later: StrayCancellation,
     await_what_was_cancelled: StrayCancellation,
@@ -334,6 +339,41 @@ def test_a_cancellation_that_was_taken_back_costs_a_life_where_asyncio_keeps_it(
         await goes_on(place, innocent)
 
     place.play(body, culprit={}, innocent={})
+
+
+async def swallow(_: object) -> str:
+    own_task().cancel()
+    try:
+        await asyncio.sleep(0)
+    except asyncio.CancelledError:
+        return "done"
+    return "not cancelled"
+
+
+async def catch_a_failed_task(_: object) -> str:
+    """Before Python 3.13 this leaves a cancellation counted."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(asyncio.sleep(100))
+            group.create_task(failing())
+    except* ValueError:
+        pass
+    return "done"
+
+
+@asyncio_places
+@pytest.mark.parametrize("swallow", [swallow, catch_a_failed_task], ids=lambda value: value.__name__)
+def test_a_cancellation_that_came_and_was_swallowed_hurts_nobody(
+    place: Place, swallow: Callable[[object], Any]
+) -> None:
+    async def body(theatre: Theatre, one: Ref[Any], other: Ref[Any]) -> None:
+        for _ in range(3):
+            assert await one.ask(Call(swallow)) == "done"
+            await goes_on(place, one)
+            await goes_on(place, other)
+        assert not [event for event in theatre.events if hasattr(event, "uptime")]
+
+    place.play(body, one={}, other={})
 
 
 @asyncio_places

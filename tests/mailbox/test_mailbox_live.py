@@ -405,10 +405,10 @@ def test_an_actor_that_drains_handles_what_is_queued_and_refuses_what_is_new(
 
 def test_an_idle_actor_that_drains_stops_at_once(flavour: FlavourName, host: Host, style: Style) -> None:
     kept = Kept(flavour, style, drain=True, shutdown=PATIENCE)
-    kept.gate.open()
 
     async def body(daemon: Daemon) -> None:
         await kept.busy()
+        kept.gate.open()
         assert await ask(kept.ref, Read()) == ["first"]
         assert await daemon.terminate("/keeper") == "ok"
         assert daemon.dead_letters == 0

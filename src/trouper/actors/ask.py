@@ -9,6 +9,8 @@ from trouper.lanes.slot import Slot
 from trouper.messages import reply_types
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from trouper.messages import Request
 
 R_contra = TypeVar("R_contra", contravariant=True)
@@ -41,13 +43,15 @@ class ReplyTo(Generic[R_contra]):
     """The right to answer one request, once, later and from any thread: `reply_to(value)`.
 
     If it is dropped without an answer, the ask fails with `ReplyDropped`. The answer to a request that was merely
-    sent is dropped.
+    sent is dropped; one that comes too late, when the asker has given up, becomes a dead letter.
     """
 
-    __slots__ = ("_ask",)
+    __slots__ = ("_ask", "_late", "_used")
 
-    def __init__(self, ask: Ask | None) -> None:
+    def __init__(self, ask: Ask | None, late: Callable[[Ask, object], object] = lambda *_: None) -> None:
         self._ask = ask
+        self._late = late
+        self._used = False
 
     def __call__(self, value: R_contra, /) -> None:
         """Answer.
@@ -57,18 +61,19 @@ class ReplyTo(Generic[R_contra]):
 
         Raises:
             ReplyTypeError: it is not. The ask fails with the same error.
-            AlreadyReplied: there was an answer.
+            AlreadyReplied: this is the second answer.
         """
         ask = self._ask
         if ask is None:
             return
+        if self._used:
+            raise AlreadyReplied(f"{show(ask.request)} was answered before; given {show(value)} now")
         if (misfit := ask.misfit(value)) is not None:
             ask.fail(misfit)
             raise misfit
+        self._used = True
         if not ask.put(value):
-            raise AlreadyReplied(
-                f"{show(ask.request)} was answered before (or its asker gave up); given {show(value)} now"
-            )
+            self._late(ask, value)
 
     def fail(self, error: BaseException) -> None:
         """Answer with an error, which the asker's `ask` raises."""

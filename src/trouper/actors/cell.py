@@ -26,7 +26,7 @@ import trio
 
 from trouper.actors.ask import Ask
 from trouper.actors.inbox import Inbox, SyncInbox
-from trouper.actors.ref import NOTHING, handling
+from trouper.actors.ref import NOTHING, boxes, handling
 from trouper.actors.steps import (
     step_closed,
     step_coroutines,
@@ -110,7 +110,7 @@ class Cell:
     stop_wanted = False
     stop_due = False  # `on_stop` is to be called
     in_on_stop = False
-    killed = False
+    killed: Reason | None = None  # it was told to end at once, for this reason
     told: bool | None = False  # what it does was told to end; None: its tasks, too
     # Of the mailbox.
     refuses = False
@@ -161,8 +161,8 @@ class Cell:
 
     @property
     def cut_short(self) -> bool:
-        """Whether blocking calls of the runtime end now: a stop is wanted, and the actor need not work off its queue."""
-        return self.stop_wanted and (self.killed or not self.drains or self.state in (STARTING, STOPPING))
+        """Whether blocking calls of the runtime end now: a stop is wanted, and no queue is to be worked off."""
+        return self.stop_wanted and (self.killed is not None or not self.drains or self.state in (STARTING, STOPPING))
 
     def __repr__(self) -> str:
         return f"<{self.path} generation {self.generation}, {self.state}>"
@@ -274,6 +274,7 @@ class Cell:
         if definition.has_on_stop:
             self.stop_due = True
         self.boss.lane.post(self.boss.on_started, self.name, self.generation)
+        self.serve_offers()  # the orders to do so may have gone to an earlier life
         if definition.style == "receive":
             ref.receive = self.instance.receive
             self.handler_step = step_coroutines if definition.is_async else step_thread if self.threaded else step_plain
@@ -346,11 +347,16 @@ class Cell:
         else:
             misfit = ask.misfit(value)
             if misfit is None:
-                ask.put(value)
+                if not ask.put(value):
+                    self.late(ask, value)
                 return None
         assert misfit is not None
         ask.fail(misfit)
         return self.failed(misfit, ask)
+
+    def late(self, ask: Ask, value: object) -> None:
+        """Any thread: an answer that nobody waits for any more."""
+        self.world.dead(self.ref, value, f"a late reply to {show(ask.request)}, whose asker gave up")
 
     def failed(self, error: BaseException, message: object) -> Held:
         """The handler of this message raised (or was cancelled): the message is dead, the actor crashes."""
@@ -389,7 +395,7 @@ class Cell:
         if isinstance(error, Stopping):
             return SHUTDOWN
         if isinstance(error, Cancelled):
-            return KILLED if self.killed else SHUTDOWN
+            return self.killed or SHUTDOWN
         if isinstance(error, trio.Cancelled | asyncio.CancelledError):
             stray = StrayCancellation(self.path)
             stray.__cause__ = error
@@ -511,7 +517,7 @@ class Cell:
         """An order: end now."""
         if generation != self.generation:
             return
-        self.killed = True
+        self.killed = reason
         if self.state == STARTING:
             self.halt(generation, reason)
         elif self.state in (RUNNING, DRAINING):
@@ -622,8 +628,9 @@ class Cell:
 
     def line_up(self, item: object, slot: Slot[None]) -> None:
         """Any thread: this message waits for room."""
-        if self.offers is None:
-            self.offers = deque()
+        with boxes:
+            if self.offers is None:
+                self.offers = deque()
         self.offers.append((item, slot))
         ref = self.ref
         if ref.queued and self.state in (DOWN, STARTING):

@@ -86,13 +86,14 @@ class Context(Generic[M]):
             NotRunning: this generation is over.
             AlreadyReplied: it was claimed before.
         """
-        ask = self._alive().asked
+        cell = self._alive()
+        ask = cell.asked
         if ask is None or ask.request is not message:
             return ReplyTo(None)
         if ask.claimed:
             raise AlreadyReplied(f"{show(message)} was claimed before; keep the ReplyTo of the first call")
         ask.claimed = True
-        return ReplyTo(ask)
+        return ReplyTo(ask, cell.late)
 
     # -- children, tasks and the end ---------------------------------------------------------------------------------
     def spawn(self, child: Child[N]) -> Ref[N]:

@@ -33,7 +33,7 @@ class BaseInbox(Generic[M_co]):
         cell = self._cell
         if not (self._ended or cell.stop_wanted):
             return False
-        return self._ended or cell.killed or not (cell.child.choice.drain and cell.ref.box)
+        return self._ended or cell.killed is not None or not (cell.child.choice.drain and cell.ref.box)
 
     def _take(self) -> Any:
         """The next message; None wrapped in nothing is no message: `IndexError` says that there is none."""

@@ -339,7 +339,7 @@ class Ref(Generic[M_contra]):
         """Put the message in, or line up for room; the slot is settled when it is in."""
         if type(message) not in self.accepts and not self.admits(message, message):
             return None
-        if len(self.make_box()) < self.capacity or self.cell is None:
+        if self.cell is None or (len(self.make_box()) < self.capacity and not self.cell.offers):
             self.put(message)
             return None
         slot: Slot[None] = Slot()

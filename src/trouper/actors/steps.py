@@ -98,8 +98,8 @@ def step_asked_plain(ref: Ref[Any], ask: Ask) -> Stepped:
 def step_thread(ref: Ref[Any], batch: int) -> Stepped:
     """Handle one message in the actor's own thread; orders have their turn before and after each.
 
-    It says that it is busy *before* it looks whether a stop is wanted; who interrupts it says that a stop is wanted *before*
-    it looks whether it is busy. So no message is begun that nobody would interrupt.
+    It says that it is busy *before* it looks whether a stop is wanted; who interrupts it says that a stop is wanted
+    *before* it looks whether it is busy. So no message is begun that nobody would interrupt.
     """
     cell = ref.cell
     cell.busy = True
@@ -156,7 +156,8 @@ def step_draining(ref: Ref[Any], batch: int) -> Stepped:
 
 def step_offered(ref: Ref[Any], batch: int) -> Stepped:
     """Senders wait for room: let them in as there is some."""
-    cell = ref.cell
-    out = cell.handler_step(ref, batch)
-    cell.serve_offers()
+    cell, lane = ref.cell, ref.lane
+    out: Stepped = cell.handler_step(ref, batch)
+    if not lane.over:  # else its next life has them, perhaps in another thread
+        cell.serve_offers()
     return out

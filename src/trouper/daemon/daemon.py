@@ -14,17 +14,17 @@ from contextlib import suppress
 from contextvars import copy_context
 from threading import Event, Lock, Thread
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 
 from trouper.actors.world import World
 from trouper.daemon.exits import FAILED, OK, code_of
 from trouper.daemon.watchdog import Watchdog
-from trouper.errors import LaneBroken, RestartLimitExceeded, SpecError, UnknownPath, UsageError, Words
+from trouper.errors import LaneBroken, RestartLimitExceeded, SpecError, UnknownPath, UsageError, Words, WouldBlockLane
 from trouper.events import DaemonReady, DaemonStopping, Escalated
 from trouper.lanes.asyncio_lane import AsyncioLane
-from trouper.lanes.slot import Slot
+from trouper.lanes.slot import Slot, in_event_loop
 from trouper.lanes.trio_lane import TrioLane
 from trouper.supervision.place import Placed, place
 from trouper.supervision.spec import Child, Supervisor
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from trouper.reasons import Reason
 
 log = logging.getLogger("trouper")
+
+T = TypeVar("T")
 
 LANES_END = 1.0  # seconds for the loops to close after the tree has stopped
 
@@ -223,9 +225,7 @@ class Daemon:
 
     def children_sync(self, path: str = "/") -> list[tuple[str, str]]:
         """Names and states of the children of a supervisor: the twin of `children` for threads."""
-        slot = self._view(path)
-        slot.wait_sync()
-        return slot.take()
+        return wait_sync(self._view(path))
 
     # -- requests, into the control lane -----------------------------------------------------------------------------
     def _start(self, child: Child[Any] | Supervisor, under: str) -> Slot[tuple[str, Reason | None]]:
@@ -311,18 +311,18 @@ class Daemon:
         return Spawned(self.world, cell, SPAWNS)
 
     # -- coming up and going down, in the control lane ---------------------------------------------------------------
-    async def main(self, during: Callable[[trio.Nursery], object] = lambda _: None) -> None:
+    async def main(self, begun: Callable[[], object] = lambda: None) -> None:
         """Run the tree until it has ended; the control lane's own main.
 
         Args:
-            during: what runs beside it, given the nursery to run in.
+            begun: called in the control lane when it takes orders, before the first actor starts.
         """
         started = trio.Event()
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self.run_control, nursery, started)
                 await started.wait()
-                during(nursery)
+                begun()
                 nursery.start_soon(self.watchdog.watch)
                 self.control.post(self.begin)
                 await self.ended.wait()
@@ -483,5 +483,11 @@ async def answer(slot: Slot[tuple[str, Reason | None]]) -> str:
 
 
 def answer_sync(slot: Slot[tuple[str, Reason | None]]) -> str:
+    return wait_sync(slot)[0]
+
+
+def wait_sync(slot: Slot[T]) -> T:
+    if in_event_loop():
+        raise WouldBlockLane("a *_sync call on the thread of an event loop, which it would stop; use its async twin")
     slot.wait_sync()
-    return slot.take()[0]
+    return slot.take()

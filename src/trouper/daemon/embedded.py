@@ -39,8 +39,8 @@ class open_daemon:  # noqa: N801 - used like a function
         stall_after: seconds without a turn after which a lane is reported.
 
     The block is entered, with the `Daemon`, when the tree is ready. When it is left, however it is left, the tree is
-    stopped, and the block's own exception goes on as it is. If a failure reaches the root, the block is cancelled. Whoever cancels the
-    block waits until the tree is stopped.
+    stopped, and the block's own exception goes on as it is. If a failure reaches the root, the block is cancelled.
+    Whoever cancels the block waits until the tree is stopped.
 
     Raises:
         SpecError: the tree is wrong.

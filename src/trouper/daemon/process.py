@@ -7,6 +7,9 @@ import gc
 import logging
 import signal
 import sys
+from collections import deque
+from contextlib import suppress
+from functools import partial
 from math import isfinite
 from threading import current_thread, main_thread
 from typing import TYPE_CHECKING, Any
@@ -61,35 +64,56 @@ def run(
     except SpecError as error:
         log.critical("the tree is wrong: %s", error)
         end_process(WRONG_TREE)
+    signals = Signals(daemon)
     sys.setswitchinterval(SWITCH_INTERVAL)
     gc.set_threshold(*GC_THRESHOLD)
     daemon.on_deadline = lambda: end_process(daemon.code or FAILED)
     if isfinite(stall_after) and sys.stderr is not None:
-        daemon.watchdog.each_round = lambda: faulthandler.dump_traceback_later(
-            3 * stall_after
-        )  # C code that holds the GIL
+        # the only thing that works while C code holds the GIL
+        daemon.watchdog.each_round = partial(faulthandler.dump_traceback_later, 3 * stall_after)
     try:
-        trio.run(daemon.main, lambda nursery: nursery.start_soon(handle_signals, daemon, *receivers()))
+        trio.run(daemon.main, signals.listen)
     except BaseException:  # a bug of ours must not pass for a clean end
         log.critical("the control lane failed", exc_info=True)
         end_process(FAILED)
     end_process(daemon.code)
 
 
-def receivers() -> tuple[Any, Any]:
-    """Install the handlers now, before the first actor starts."""
-    context = trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT)
-    return context, context.__enter__()
+class Signals:
+    """SIGTERM and SIGINT: the first stops the tree in good order, the second ends the process at once.
 
+    They are handled from before the loop begins until after it has ended, so that none becomes a KeyboardInterrupt.
+    """
 
-async def handle_signals(daemon: Daemon, context: Any, signals: Any) -> None:
-    try:
-        async for number in signals:
-            name = signal.Signals(number).name
-            if daemon.stop_why is None:
-                daemon.begin_stop(name)
-            else:
-                log.warning("%s while stopping: ending at once; the stop hung here:\n%s", name, daemon.root.stack())
-                end_process(128 + number)
-    finally:
-        context.__exit__(None, None, None)
+    def __init__(self, daemon: Daemon) -> None:
+        self.daemon = daemon
+        self.came: deque[int] = deque()
+        self.asked = False
+        self.token: trio.lowlevel.TrioToken | None = None
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self.come)
+
+    def come(self, number: int, _: object) -> None:
+        """Called by the interpreter, anywhere in the main thread's code."""
+        self.came.append(number)
+        if self.token is not None:
+            with suppress(trio.RunFinishedError):
+                self.token.run_sync_soon(self.hand_on, idempotent=True)
+
+    def listen(self) -> None:
+        """Hear them in the loop from now on, and those that have come."""
+        self.token = trio.lowlevel.current_trio_token()
+        self.hand_on()
+
+    def hand_on(self) -> None:
+        while self.came:
+            self.daemon.control.post(self.obey, self.came.popleft())
+
+    def obey(self, number: int) -> None:
+        """In the control lane."""
+        name = signal.Signals(number).name
+        if self.asked:
+            log.warning("%s while stopping: ending at once; the stop hung here:\n%s", name, self.daemon.root.stack())
+            end_process(128 + number)
+        self.asked = True
+        self.daemon.begin_stop(name)

@@ -41,8 +41,16 @@ class AsyncioGuard:
         self._task.cancel()
 
     def spoiled_by(self, error: BaseException | None) -> object:
-        """Whether an activity that ended so left a cancellation behind; what we sent, or what ended it, is used up."""
-        return not self.used and not isinstance(error, asyncio.CancelledError) and self.dirty()
+        """Whether an activity left a cancellation that is still to come; one that did come is used up and taken back.
+
+        Some stay counted though all was in order: a `TaskGroup` whose task failed forgets one before Python 3.13.
+        """
+        if self.used:
+            return False
+        spoiled = hygiene.asyncio_cancel_to_come(self._task)
+        if not spoiled:
+            uncancel(self._task)
+        return spoiled
 
     def __enter__(self) -> Self:
         return self

@@ -38,8 +38,14 @@ async def trio_repair(task: trio.lowlevel.Task) -> None:
             await nursery._nested_child_finished(None)
 
 
+def asyncio_cancel_to_come(task: asyncio.Task[Any]) -> bool:
+    """Whether `task` was cancelled, and has not seen it yet."""
+    any_task: Any = task
+    return any_task._must_cancel  # type: ignore[no-any-return]
+
+
 def asyncio_watch(task: asyncio.Task[Any]) -> Callable[[], object]:
-    """Whether `task` has been cancelled, or is about to be."""
+    """Whether `task` has been cancelled since it last suspended, or is about to be."""
     if UNCANCEL_CLEARS:
         return task.cancelling
     any_task: Any = task

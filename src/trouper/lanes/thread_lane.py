@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from threading import Thread, get_ident
+from threading import TIMEOUT_MAX, Thread, get_ident
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -83,7 +83,7 @@ class ThreadLane(Lane):
         Returns:
             Whether it became true in time.
         """
-        deadline = None if timeout is None else monotonic() + timeout
+        deadline = None if timeout is None or timeout > TIMEOUT_MAX else monotonic() + timeout
         self.waits_in_runtime = True
         try:
             while True:

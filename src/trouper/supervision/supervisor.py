@@ -19,7 +19,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 import attrs
 
 from trouper.actors.cell import Cell
-from trouper.errors import DuplicateChild, RestartLimitExceeded, SpecError, StartFailed, StartTimeout, Unkillable, Words
+from trouper.errors import (
+    DuplicateChild,
+    RestartLimitExceeded,
+    SpecError,
+    StartFailed,
+    StartTimeout,
+    StopTimeout,
+    Unkillable,
+    Words,
+)
 from trouper.events import ActorDeclined, ActorEnded, ActorStarted
 from trouper.events import Restarting as RestartingEvent
 from trouper.reasons import KILLED, SHUTDOWN, restart_limit, start_failed, timeout
@@ -351,7 +360,8 @@ class Branch:
         self.kill_node(node, timeout(StartTimeout(self.path_of(node), f"the start took longer than {limit:g} s")))
 
     def stop_took_too_long(self, node: Node, generation: int) -> None:
-        self.kill_node(node, KILLED)
+        limit = self.stop_limit(node)
+        self.kill_node(node, timeout(StopTimeout(self.path_of(node), f"the stop took longer than {limit:g} s")))
 
     def kill_node(self, node: Node, reason: Reason) -> None:
         """End it now, and wait for that a while."""
