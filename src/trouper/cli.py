@@ -115,15 +115,18 @@ def module_by_name(name: str) -> ModuleType:
 def module_from_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise BadTarget(f"there is no file {path}")
-    if path.stem in sys.modules:
+    name, folder = path.stem, path.resolve().parent
+    while (folder / "__init__.py").is_file():  # a module of a package is imported as one, so that it finds its siblings
+        name, folder = f"{folder.name}.{name}", folder.parent
+    if name in sys.modules:
         raise BadTarget(
-            f"{path} cannot be imported as {path.stem!r}: a module of that name is loaded; give the file another name"
+            f"{path} cannot be imported as {name!r}: a module of that name is loaded; give the file another name"
         )
-    sys.path.insert(0, str(path.parent.resolve()))
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    sys.path.insert(0, str(folder))
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
-    module = sys.modules[path.stem] = importlib.util.module_from_spec(spec)
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:

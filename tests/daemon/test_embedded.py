@@ -585,3 +585,36 @@ def test_ctrl_c_from_a_terminal_stops_the_tree(flavour: str, forever: str, run: 
         assert program.stop(SIGINT) == 0
         assert program.said == ["up\n", "stopped\n", "interrupted\n"]
         assert program.log == ""
+
+
+HANGS = """
+import threading
+from trouper import actor, child
+
+@actor(flavour="threading", shutdown=60)
+class Hangs:
+    def receive(self, message: int) -> None: ...
+
+    def on_stop(self, reason: object) -> None:
+        print("hangs", flush=True)
+        threading.Event().wait()
+"""
+
+
+@pytest.mark.parametrize(
+    ("forever", "run"),
+    [("trio.sleep_forever()", "trio.run(program)"), ("asyncio.Event().wait()", "asyncio.run(program())")],
+    ids=["trio", "asyncio"],
+)
+def test_ctrl_c_again_ends_a_program_whose_tree_does_not_stop(forever: str, run: str) -> None:
+    """In trio the second does. In asyncio that is one more cancel of the program; the third is let through."""
+    script = INTERRUPTED.format(flavour="trio", forever=forever, run=run).replace("child(Busy)", "child(Hangs)")
+    with run_code(HANGS + script.replace("busy.ref.send(Go())", "print('up', flush=True)")) as program:
+        program.until_said("up")
+        program.signal(SIGINT)
+        program.until_said("hangs")
+        while program.process.returncode is None:
+            program.signal(SIGINT)
+            with suppress(AssertionError):
+                program.end(within=0.1)
+        assert program.said[-1] == "interrupted\n"

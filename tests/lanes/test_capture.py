@@ -290,7 +290,7 @@ def test_a_shielded_part_is_finished_before_the_end(place: Place) -> None:
         ref.send(Call(handler))
         await settled(began)
         theatre.daemon.stop()
-        await place.until(lambda: ref.cell.activity is None or ref.cell.activity.asked)
+        await place.until(lambda: ref.cell.activity is not None and ref.cell.activity.asked)
         free.put(None)
 
     place.play(body, one={"shutdown": 0.0})
@@ -349,6 +349,7 @@ def test_a_stop_that_comes_while_a_handler_blocks_its_lane_ends_it_when_it_suspe
 
         lane.post = post
         ref.send(Call(handler))
+        await settled(began)
         assert await theatre.daemon.terminate("/one") == "ok"
         assert notes == ["ended"]
 
@@ -489,7 +490,7 @@ async def flooded(place: Place, beside: Any, *, floods: int = 3) -> int:
 
 @every_place
 def test_timers_of_a_lane_go_on_beside_a_flood(place: Place) -> None:
-    ticks = 50
+    ticks = 10
 
     async def tick(_: object) -> None:
         for _ in range(ticks):
@@ -505,7 +506,7 @@ def test_timers_of_a_lane_go_on_beside_a_flood(place: Place) -> None:
 
 @every_place
 def test_sockets_of_a_lane_go_on_beside_a_flood(place: Place) -> None:
-    echoes = 50
+    echoes = 10
 
     async def trio_echo(_: object) -> None:
         left, right = (trio.SocketStream(trio.socket.from_stdlib_socket(end)) for end in socket.socketpair())

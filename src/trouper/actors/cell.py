@@ -273,8 +273,9 @@ class Cell:
         self.state = RUNNING
         if definition.has_on_stop:
             self.stop_due = True
-        self.boss.lane.post(self.boss.on_started, self.name, self.generation)
-        self.serve_offers()  # the orders to do so may have gone to an earlier life
+        self.boss.hear_of_start(self.name, self.generation)
+        if self.offers:
+            self.serve_offers()  # the orders to do so may have gone to an earlier life
         if definition.style == "receive":
             ref.receive = self.instance.receive
             self.handler_step = step_coroutines if definition.is_async else step_thread if self.threaded else step_plain

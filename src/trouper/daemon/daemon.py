@@ -407,6 +407,9 @@ class Root:
         self.daemon = daemon
         self.lane = daemon.control
 
+    def hear_of_start(self, name: str, generation: int) -> None:
+        self.lane.post(self.on_started, name, generation)
+
     def on_started(self, name: str, generation: int) -> None:
         daemon = self.daemon
         if daemon.stop_why is None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from trouper.supervision.spec import Child, Supervisor
 
 
-THREADS_END = 2.0  # seconds for a thread to end that has nothing to do any more
+THREADS_END = 0.5  # seconds for a thread to end that has nothing to do any more
 
 
 class open_daemon:  # noqa: N801 - used like a function
@@ -93,16 +93,14 @@ class open_daemon:  # noqa: N801 - used like a function
     async def _finish(self) -> None:
         """Stop the tree and wait for that, whoever cancels us meanwhile."""
         self._daemon.stop("the block is left")
-        try:
-            await self._host.shielded(self._end)
-        finally:
-            for thread in (self._thread, *self._daemon.threads):
-                thread.join(THREADS_END)
+        await self._host.shielded(self._end)
 
     async def _end(self) -> None:
         await self._daemon.over.wait()
         self._host.lane.close()
         await self._host.closed()
+        for thread in (self._thread, *self._daemon.threads):
+            thread.join(THREADS_END)
 
     @property
     def _failed(self) -> bool:

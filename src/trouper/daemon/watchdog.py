@@ -9,6 +9,7 @@ import trio
 
 from trouper.actors import steps
 from trouper.actors.ask import Ask
+from trouper.actors.cell import Cell
 from trouper.errors import show
 from trouper.events import LaneStalled
 from trouper.lanes.loop_lane import resume
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("trouper")
 
 STEPS: frozenset[Any] = frozenset(getattr(steps, name).__code__ for name in dir(steps) if name.startswith("step_")) | {
-    resume.__wrapped__.__code__ if hasattr(resume, "__wrapped__") else resume.__code__
+    resume.__code__,
+    Cell.answer_one.__code__,
 }
 
 
@@ -89,8 +91,8 @@ def culprit(found: dict[str, Any]) -> tuple[str | None, Any]:
     if activity is not None:
         cell = activity.cell.cell
         return cell.path, request_in(cell.message)
-    ref = found.get("ref")
-    return (None, None) if ref is None else (ref.path, request_in(found.get("message", found.get("ask"))))
+    handler = found.get("ref") or found.get("self")  # of a step, or of an answer given in place
+    return (None, None) if handler is None else (handler.path, request_in(found.get("message", found.get("ask"))))
 
 
 def request_in(item: Any) -> Any:

@@ -151,7 +151,7 @@ class Branch:
     def ask_kill(self, reason: Reason = KILLED) -> None:
         """Stop all below, at once."""
         self.killing = True
-        for node in self.nodes.values():
+        for node in list(self.nodes.values()):  # a threading actor may spawn meanwhile
             if node.deadline is not None or node.halted == node.generation:
                 self.kill_node(node, KILLED)
         self.ask_halt()
@@ -162,7 +162,7 @@ class Branch:
             node.close(cause)
 
     def stack(self) -> str:
-        return "\n".join(node.stack() for node in self.nodes.values() if node.halted == node.generation > 0)
+        return "\n".join(node.stack() for node in list(self.nodes.values()) if node.halted == node.generation > 0)
 
     # -- what the machine wants --------------------------------------------------------------------------------------
     def pump(self) -> None:
@@ -177,7 +177,8 @@ class Branch:
 
     def do_start(self, action: act.Start) -> None:
         node = self.nodes.get(action.id) or self.settle_in(action.id)
-        self.deaths.absorbed(node)
+        if self.deaths.open:
+            self.deaths.absorbed(node)
         if node.abandoned:
             failure = start_failed(Unkillable(self.path_of(node), "an earlier generation still runs"))
             self.lane.post(self.on_start_failed, node.name, action.generation, failure)
@@ -210,7 +211,7 @@ class Branch:
         node.close(self.deaths.final(node))
 
     def do_up(self, _: act.Up) -> None:
-        self.boss.lane.post(self.boss.on_started, self.name, self.generation)
+        self.boss.hear_of_start(self.name, self.generation)
 
     def do_restarting(self, action: act.Restarting) -> None:
         node, spec = self.nodes[action.id], self.spec
@@ -270,11 +271,15 @@ class Branch:
         self.deaths.given_up()
 
     # -- what the nodes report ---------------------------------------------------------------------------------------
+    def hear_of_start(self, name: str, generation: int) -> None:
+        """A node runs; called in its thread."""
+        self.lane.post(self.on_started, name, generation)
+
     def on_started(self, name: str, generation: int) -> None:
         node, machine = self.nodes.get(name), self.machine
         if node is None or machine is None:
             return
-        if node.halted != generation:
+        if node.deadline is not None and node.halted != generation:
             self.disarm(node)
         if self.world.bus.active and isinstance(node, Cell):
             self.world.bus.publish(ActorStarted(node.path, generation, node.child.definition.flavour))
@@ -467,6 +472,10 @@ class Spawned(Branch):
         )
         self.pump()
 
+    def hear_of_start(self, name: str, generation: int) -> None:
+        """Nothing follows from it: no need to wait for its turn, in the same lane."""
+        self.lane.do(self.on_started, name, generation)
+
     def start_limit(self, node: Node) -> float:
         """None is needed for a start that cannot hang without hanging this very lane."""
         if (
@@ -519,7 +528,7 @@ class SpawnerBoss:
         self.cell, self.spawned = cell, spawned
         self.lane, self.path = cell.ref.lane, cell.path
 
-    def on_started(self, name: str, generation: int) -> None:
+    def hear_of_start(self, name: str, generation: int) -> None:
         """Nothing was started yet."""
 
     def on_ended(self, name: str, generation: int, reason: Reason) -> None:

@@ -1,0 +1,128 @@
+"""A lane that does not turn is reported, with who holds it up."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.daemon.hosts import AsyncioProgram, Host, TrioProgram
+from trouper import Child, Ref, Request, actor, child, current, one_for_one, open_daemon
+from trouper.events import LaneStalled
+
+STALL = 0.04  # seconds
+
+
+class Hold(Request[int]):
+    """Hold the lane up until somebody lets go."""
+
+
+class Pass(Request[int]):
+    """Ask somebody else to hold it."""
+
+
+class Gate:
+    """Opened by the report of the stall."""
+
+    def __init__(self) -> None:
+        self.stalls: list[LaneStalled] = []
+        self.reported = threading.Semaphore(0)
+
+    def heard(self, event: LaneStalled) -> None:
+        self.stalls.append(event)
+        self.reported.release()
+
+    def wait(self) -> None:
+        assert self.reported.acquire(timeout=10)
+
+
+@actor(flavour="trio")
+class SuspendsInTrio:
+    gate: Gate
+
+    async def receive(self, message: Hold) -> int:
+        await current(self).sleep(0)
+        self.gate.wait()
+        return 1
+
+
+@actor(flavour="asyncio")
+class HoldsAtOnce:
+    gate: Gate
+
+    async def receive(self, message: Hold) -> int:
+        self.gate.wait()
+        return 1
+
+
+@actor(flavour="asyncio")
+class HoldsPlainly:
+    gate: Gate
+
+    def receive(self, message: Hold) -> int:
+        self.gate.wait()
+        return 1
+
+
+@actor(flavour="asyncio")
+class Passes:
+    other: Ref[Hold]
+
+    async def receive(self, message: Pass) -> int:
+        return await self.other.ask(Hold(), timeout=None)
+
+
+@pytest.mark.parametrize("kind", [SuspendsInTrio, HoldsAtOnce, HoldsPlainly])
+@pytest.mark.parametrize("host", [TrioProgram(), AsyncioProgram()], ids=["trio", "asyncio"])
+def test_a_stall_is_told_with_the_path_and_the_message(host: Host, kind: Callable[[Gate], Any]) -> None:
+    gate = Gate()
+    holder: Child[Hold] = child(kind, gate).options(name="holder")
+
+    async def program() -> None:
+        async with open_daemon(one_for_one(holder), stall_after=STALL) as daemon:
+            daemon.subscribe(gate.heard, LaneStalled)
+            for count in (1, 2):  # each stall is reported anew
+                assert await holder.ref.ask(Hold(), timeout=None) == 1
+                assert len(gate.stalls) == daemon.watchdog.stalls == count
+
+    host.run(program)
+    for stall in gate.stalls:
+        assert stall.lane == ("trio" if kind is SuspendsInTrio else "asyncio")
+        assert stall.path == "/holder"
+        assert stall.message == Hold()
+        assert stall.seconds >= STALL / 2
+        assert "gate.wait()" in stall.stack
+
+
+async def test_a_handler_that_is_stepped_inside_its_asker_is_named_and_not_the_asker() -> None:
+    gate = Gate()
+    tree = one_for_one(holder := child(HoldsPlainly, gate), passes := child(Passes, holder.ref))
+    async with open_daemon(tree, stall_after=STALL) as daemon:
+        daemon.subscribe(gate.heard, LaneStalled)
+        assert await passes.ref.ask(Pass(), timeout=None) == 1
+    assert [(stall.path, stall.message) for stall in gate.stalls] == [("/holds_plainly", Hold())]
+
+
+async def test_a_stall_in_on_start_is_told_with_the_path() -> None:
+    @actor(flavour="asyncio", accepts=Hold)
+    class HoldsAtStart:
+        async def on_start(self) -> None:
+            current(self).daemon.subscribe(gate.heard, LaneStalled)
+            gate.wait()
+
+        async def receive(self, message: Hold) -> int:
+            return 1
+
+    gate = Gate()
+    async with open_daemon(child(HoldsAtStart), stall_after=STALL):
+        pass
+    assert [(stall.path, stall.message) for stall in gate.stalls] == [("/holds_at_start", None)]
+
+
+async def test_a_lane_that_turns_is_not_reported() -> None:
+    gate = Gate()
+    async with open_daemon(one_for_one(child(HoldsAtOnce, gate)), stall_after=10.0) as daemon:
+        daemon.subscribe(gate.heard, LaneStalled)
+    assert not gate.stalls
