@@ -228,34 +228,29 @@ def test_a_loop_that_waits_for_something_else_is_cancelled_when_a_stop_is_asked(
 
 
 def test_a_stop_that_comes_before_the_first_step_of_run_is_heard(flavour: FlavourName, host: Host) -> None:
-    """The constructor holds its lane until the stop is on its way, with messages waiting: `run` is never begun."""
+    """The constructor holds its lane until the stop is on its way, with messages waiting."""
 
     @role(flavour)
     class Late:
-        def __attrs_post_init__(self) -> None:
-            if self.again:
-                daemons.entries[0].stop()
-                cell = self.__trouper_cell__  # type: ignore[attr-defined]
-                constructing(cell)
-                while not cell.stop_wanted:
-                    pass
-            self.again.append(1)
+        daemon: Daemon
 
-        again: list[int]
+        def __attrs_post_init__(self) -> None:
+            self.daemon.stop()
+            while not late.ref.cell.stop_wanted:
+                pass
 
         async def run(self, inbox: Inbox[Note]) -> None:
             await inbox.get()
 
-    daemons, constructing = Diary(), Diary()
-    late = child(Late, [], ).options(shutdown=5.0)
-
     async def body(daemon: Daemon) -> None:
-        daemons(daemon)
+        nonlocal late
+        late = child(Late, daemon)
         for n in range(4):
             late.ref.send(Note(n))
-        await constructing.until(1)
+        assert await daemon.start(late) == "shutting_down"
 
-    host.run(one_for_one(late), body)
+    late: Any = None
+    host.run(one_for_one(), body)
 
 
 # -- ticks -------------------------------------------------------------------------------------------------------------

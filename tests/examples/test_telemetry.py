@@ -14,7 +14,6 @@ import pytest
 
 from tests.examples.station import Station
 
-pytestmark = pytest.mark.long
 NAMES = ["store", "watcher", "sampler", "web"]
 
 

@@ -11,7 +11,6 @@ from tests.examples.browser import CHROMIUM, Browser, browser
 from tests.examples.station import Station
 
 pytestmark = [
-    pytest.mark.long,
     pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on the path; Debian: apt-get install chromium"),
 ]
 LIVE = "document.querySelector('#link').dataset.state === 'live'"

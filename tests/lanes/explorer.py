@@ -26,6 +26,7 @@ from trouper.actors import ref as ref_module
 from trouper.actors import steps as steps_module
 from trouper.lanes import lane as lane_module
 from trouper.lanes import loop_lane as loop_module
+from trouper.lanes import thread_lane as thread_module
 from trouper.lanes.loop_lane import LoopLane
 
 if TYPE_CHECKING:
@@ -35,7 +36,9 @@ if TYPE_CHECKING:
 LANE, SENDER = 0, 1
 STUCK_AFTER = 20.0  # seconds: no schedule takes a hundredth of that
 
-TRACED = frozenset(str(getsourcefile(module)) for module in (lane_module, loop_module, ref_module, steps_module))
+TRACED = frozenset(
+    str(getsourcefile(module)) for module in (lane_module, loop_module, thread_module, ref_module, steps_module)
+)
 VARIABLES = frozenset(
     {"box", "queued", "parked", "pending", "over", "accepts", "refuses", "run", "step"}
 )  # written by one, read by the other
@@ -152,6 +155,25 @@ class TokenLock:
 
     def __exit__(self, *_: object) -> None:
         self.held = False
+
+
+class TokenBell:
+    """The bell of a thread, as a `SimpleQueue`; who waits for it passes the token on."""
+
+    class NeverRings(BaseException):
+        pass
+
+    def __init__(self, token: Token) -> None:
+        self.token = token
+        self.rung: deque[None] = deque()
+
+    def put(self, item: None) -> None:
+        self.rung.append(item)
+
+    def get(self, timeout: float | None = None) -> None:
+        if not self.token.wait_until(LANE, lambda: self.rung):
+            raise self.NeverRings
+        self.rung.popleft()
 
 
 @cache

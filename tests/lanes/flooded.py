@@ -1,7 +1,7 @@
 """A daemon whose async lanes are flooded, and how late innocent sleepers of 5 ms are meanwhile; prints that as JSON.
 
-Arguments: how many samples to take of each sleeper, which lanes to flood, and, to show what happens then, other settings of
-the interpreter's switch interval and of the lanes' slices (seconds; `own` leaves those of the daemon as they are).
+Arguments: how many samples to take of each sleeper, which lanes to flood, and, to show what happens then, other
+settings of the interpreter's switch interval and of the lanes' slices (in seconds; `own` leaves what the daemon has).
 """
 
 from __future__ import annotations
@@ -90,8 +90,10 @@ class Judge:
 
 
 class Sleep:
-    """One sleep. It is late for as long as this process was busy with something else: what others on the same machine take
-    from both is not counted."""
+    """One sleep, late for as long as this process was busy with something else.
+
+    What other processes of the machine take from all of this one is not counted.
+    """
 
     def __init__(self) -> None:
         self.began, self.busy = perf_counter(), process_time()
@@ -104,7 +106,7 @@ def chosen(text: str) -> float | None:
     return None if text == "own" else float(text)
 
 
-FLOODS = {"trio": TrioFlood, "asyncio": AsyncioFlood}
+FLOODS: dict[str, Any] = {"trio": TrioFlood, "asyncio": AsyncioFlood}
 
 if __name__ == "__main__":
     samples, lanes, switch_interval, slice_after = sys.argv[1:]

@@ -5,17 +5,20 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import count
+from threading import get_ident
 from typing import Any
 
 import pytest
 
-from tests.lanes.explorer import Code, Explorer, Findings, Mutation, Story, Token, TokenLock, looped
+from tests.lanes.explorer import Code, Explorer, Findings, Mutation, Story, Token, TokenBell, TokenLock, looped
 from trouper import Mailbox, Message, actor
 from trouper.actors import ref as ref_module
 from trouper.actors.definition import definition_of
 from trouper.actors.steps import step_plain
 from trouper.lanes import lane as lane_module
+from trouper.lanes.thread_lane import ThreadLane
 
 LONG = bool(os.environ.get("TROUPER_LONG"))
 
@@ -169,6 +172,41 @@ def the_end(code: Code, token: Token) -> Story:
     return Story(last_turn_and_end, lambda: stage.send(1, 2), lambda: sorted(map(abs, stage.got)))
 
 
+def thread(code: Code, token: Token) -> Story:
+    """A threading actor handles its messages and parks in its bell."""
+    stage = Stage(code, token)
+    stage.ref.box = deque()
+    lane = stage.ref.lane = threaded(token)
+    return stage.story(lane.main, lambda: stage.send(1, 2))
+
+
+def thread_in_its_inbox(code: Code, token: Token) -> Story:
+    """A threading actor takes its messages itself, and orders come as well."""
+    stage = Stage(code, token)
+    box: deque[Note] = deque()
+    stage.ref.box = box
+    lane = stage.ref.lane = threaded(token)
+
+    def take_all() -> None:
+        lane.ident = get_ident()
+        with suppress(TokenBell.NeverRings):
+            while lane.wait(lambda: box):
+                stage.got.append(box.popleft().number)
+
+    def send_and_post() -> None:
+        stage.send(1)
+        lane.post(stage.got.append, 2)
+
+    return Story(take_all, send_and_post, lambda: sorted(stage.got))
+
+
+def threaded(token: Token) -> Any:
+    lane: Any = ThreadLane("explored")
+    lane.bell = TokenBell(token)
+    lane.on_broken = lambda lane, error: None
+    return lane
+
+
 Tell = Callable[[Code, Token], Story]
 STORIES: dict[Tell, object] = {
     handling: [0, 1, 2],
@@ -181,6 +219,8 @@ STORIES: dict[Tell, object] = {
     orders: [1, 2],
     dropping_the_oldest: ([1, 2, 3], 3),
     the_end: [1, 2],
+    thread: [1, 2],
+    thread_in_its_inbox: [1, 2],
 }
 
 

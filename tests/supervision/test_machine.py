@@ -372,6 +372,16 @@ def test_what_is_added_later_starts_above_every_generation_of_which_a_report_may
     assert rig.add("a") == [Start("a", 7)]
 
 
+def test_a_late_exit_is_remembered_even_if_later_generations_came_to_nothing() -> None:
+    rig = running("a")
+    rig.ask("terminate", "a")
+    rig.stopped("a")
+    rig.ask("restart", "a")
+    rig.declined("a", 2)
+    rig.ask("delete", "a")
+    assert rig.add("a") == [Start("a", 2)]
+
+
 def test_new_children_begin_with_generation_1_once_every_end_was_reported() -> None:
     rig = running(Member("a", "temporary"))
     rig.exited("a")

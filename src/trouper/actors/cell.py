@@ -71,6 +71,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("trouper")
 
+ORDERLY = (Stopping, trio.Cancelled, asyncio.CancelledError)  # what an end that was asked for may raise
+
 DOWN, STARTING, RUNNING, DRAINING, STOPPING, CLOSED = "down", "starting", "running", "draining", "stopping", "closed"
 
 
@@ -110,6 +112,8 @@ class Cell:
     stop_wanted = False
     stop_due = False  # `on_stop` is to be called
     in_on_stop = False
+    leaving = False  # it stopped itself
+    report: tuple[Callable[..., object], object] | None = None  # what the boss hears in place of its end
     killed: Reason | None = None  # it was told to end at once, for this reason
     told: bool | None = False  # what it does was told to end; None: its tasks, too
     # Of the mailbox.
@@ -118,7 +122,7 @@ class Cell:
 
     OF_ONE_GENERATION = (
         *("me", "activity", "message", "asked", "hook", "inbox", "reason", "tasks", "spawner"),
-        *("busy", "stop_wanted", "stop_due", "in_on_stop", "killed", "told"),
+        *("busy", "stop_wanted", "stop_due", "in_on_stop", "killed", "told", "leaving", "report"),
     )
 
     def __init__(self, world: World, boss: Boss, name: str, child: Any) -> None:
@@ -162,7 +166,7 @@ class Cell:
     @property
     def cut_short(self) -> bool:
         """Whether blocking calls of the runtime end now: a stop is wanted, and no queue is to be worked off."""
-        return self.stop_wanted and (self.killed is not None or not self.drains or self.state in (STARTING, STOPPING))
+        return self.leaving or self.stop_wanted and (self.killed is not None or not self.drains or self.state in (STARTING, STOPPING))
 
     def __repr__(self) -> str:
         return f"<{self.path} generation {self.generation}, {self.state}>"
@@ -273,6 +277,9 @@ class Cell:
         self.state = RUNNING
         if definition.has_on_stop:
             self.stop_due = True
+        if self.reason is not None:  # told to stop meanwhile, and `on_start` came to its end all the same
+            self.wind_down(self.reason)
+            return
         self.boss.hear_of_start(self.name, self.generation)
         if self.offers:
             self.serve_offers()  # the orders to do so may have gone to an earlier life
@@ -289,15 +296,17 @@ class Cell:
                 self.perform(self.instance.run, self.run_ended)
 
     def fail_start(self, error: BaseException) -> None:
+        """Nothing runs, once what `on_start` spawned and started is stopped."""
         boss, why = self.boss, self.judge(error)
-        self.down()
         if isinstance(error, Declined):
-            boss.lane.post(boss.on_declined, self.name, self.generation, error.why)
-        elif self.reason is not None:  # halted, killed or timed out meanwhile
-            boss.lane.post(boss.on_ended, self.name, self.generation, self.reason)
-        else:
+            self.report = boss.on_declined, error.why
+        elif self.reason is None:  # not halted, killed or timed out meanwhile
             reason = start_failed(why.cause) if why.kind == "crashed" and why.cause is not None else why
-            boss.lane.post(boss.on_start_failed, self.name, self.generation, reason)
+            self.report = boss.on_start_failed, reason
+        self.state, self.reason = STOPPING, self.reason or why
+        self.ref.step = step_held
+        self.ref.queued = True
+        self.advance()
 
     # -- handlers ----------------------------------------------------------------------------------------------------
     def captured(self, coro: Coroutine[Any, Any, Any], trap: Any, message: object) -> Activity:
@@ -397,6 +406,8 @@ class Cell:
             return SHUTDOWN
         if isinstance(error, Cancelled):
             return self.killed or SHUTDOWN
+        if isinstance(error, BaseExceptionGroup) and error.subgroup(Stopping) and not error.split(ORDERLY)[1]:
+            return SHUTDOWN  # raised in a nursery
         if isinstance(error, trio.Cancelled | asyncio.CancelledError):
             stray = StrayCancellation(self.path)
             stray.__cause__ = error
@@ -450,7 +461,7 @@ class Cell:
             self.lose(self.asked or self.message, error, reason)
         self.drop_asked()
         if self.state == STOPPING:
-            if reason is not None and not isinstance(error, Stopping | Cancelled):
+            if reason is not None and reason.abnormal and not isinstance(error, Cancelled):
                 self.reason = reason
             self.advance()
         else:
@@ -532,10 +543,14 @@ class Cell:
         """An order: it failed by what somebody else did, such as a child of it."""
         if self.state in (RUNNING, DRAINING):
             self.wind_down(self.judge(error))
+        elif self.state == STARTING:
+            self.halt(self.generation, self.judge(error))
 
     def wind_down(self, reason: Reason) -> None:
         """The generation ends, for this reason. Never called with the user's code on the stack."""
         self.state, self.reason = STOPPING, reason
+        if not self.in_on_stop:
+            self.hook = None  # a `run` that was not begun is not begun any more
         self.ref.step = step_held
         self.ref.queued = True
         self.advance()
@@ -588,9 +603,9 @@ class Cell:
         self.advance()
 
     def finish(self, reason: Reason) -> None:
-        boss = self.boss
+        report, what = self.report or (self.boss.on_ended, reason)
         self.down()
-        boss.lane.post(boss.on_ended, self.name, self.generation, reason)
+        self.boss.lane.post(report, self.name, self.generation, what)
 
     def down(self) -> None:
         """The generation is over: let go of all that belonged to it."""
@@ -713,4 +728,6 @@ def beyond_healing(error: BaseException) -> bool:
     """Whether it is, or has inside, what goes to the root: KeyboardInterrupt, SystemExit, MemoryError and so on."""
     if isinstance(error, BaseExceptionGroup):
         return any(beyond_healing(inner) for inner in error.exceptions)
+    if isinstance(error, ORDERLY):
+        return False
     return isinstance(error, MemoryError) or not isinstance(error, Exception)

@@ -69,7 +69,7 @@ class Context(Generic[M]):
     def stopping(self) -> bool:
         """Whether the actor was asked to stop, or is ending."""
         cell = self._cell
-        return cell.stop_wanted or cell.stopping or cell.generation != self._generation
+        return cell.stop_wanted or cell.leaving or cell.stopping or cell.generation != self._generation
 
     # -- answers -----------------------------------------------------------------------------------------------------
     def reply_to(self, message: Request[R]) -> ReplyTo[R]:
@@ -140,7 +140,10 @@ class Context(Generic[M]):
                 raise UsageError(
                     f"{cell.path}: given {ref!r} to stop, allowed: a child that it spawned, or nothing for itself"
                 )
+        elif cell.state == "starting":
+            raise UsageError(f"{cell.path}: given stop() while it starts, allowed: raise Declined or Shutdown in `on_start`")
         elif cell.state == "running":
+            cell.leaving = True
             cell.ref.receive = None
             cell.ref.lane.post(cell.quit, self._generation)
 

@@ -31,9 +31,9 @@ class BaseInbox(Generic[M_co]):
     def _over(self) -> bool:
         """Whether there is nothing more to come: a stop was asked for, and, when draining, the queue is empty."""
         cell = self._cell
-        if not (self._ended or cell.stop_wanted):
+        if not (self._ended or cell.leaving or cell.stop_wanted):
             return False
-        return self._ended or cell.killed is not None or not (cell.child.choice.drain and cell.ref.box)
+        return self._ended or cell.leaving or cell.killed is not None or not (cell.child.choice.drain and cell.ref.box)
 
     def _take(self) -> Any:
         """The next message; None wrapped in nothing is no message: `IndexError` says that there is none."""
@@ -95,7 +95,7 @@ class Inbox(BaseInbox[M_co]):
             except IndexError:
                 await self._wait(None)
 
-    async def ticks(self, every: float) -> AsyncIterator[None]:
+    def ticks(self, every: float) -> AsyncIterator[None]:
         """Yield now and then every `every` seconds, until the actor is asked to stop.
 
         There is no drift; what a stall made late comes once, not in a burst. Messages wait meanwhile.
@@ -106,13 +106,14 @@ class Inbox(BaseInbox[M_co]):
         Raises:
             ValueError: `every` is not more than 0.
         """
+        return Ticks(self, every)
+
+    async def _tick(self, due: float) -> bool:
+        """Wait until `due`; False: no more ticks."""
         lane = self._cell.ref.lane
-        due = lane.now()
-        while not self._over():
-            yield None
-            due = next_due(due, every, lane.now())
-            while not self._over() and (left := due - lane.now()) > 0:
-                await self._wait(left, messages=False)
+        while not self._over() and (left := due - lane.now()) > 0:
+            await self._wait(left, messages=False)
+        return not self._over()
 
     async def _wait(self, timeout: float | None, *, messages: bool = True) -> None:
         """Wait for a message or the end; the mark is cleared before the last look, as everywhere."""
@@ -143,6 +144,25 @@ class Inbox(BaseInbox[M_co]):
         waits = self._waiter is not None
         self.wake()
         return waits
+
+
+@final
+class Ticks:
+    """The ticks of an `Inbox`. No generator: one that a crash leaves behind would be a leak in trio's eyes."""
+
+    def __init__(self, inbox: Inbox[Any], every: float) -> None:
+        self._inbox = inbox
+        self._every = every
+        self._now = inbox._cell.ref.lane.now  # noqa: SLF001 - the other half of the inbox
+        self._due: float | None = None
+
+    def __aiter__(self) -> Ticks:
+        return self
+
+    async def __anext__(self) -> None:
+        self._due = self._now() if self._due is None else next_due(self._due, self._every, self._now())
+        if not await self._inbox._tick(self._due):  # noqa: SLF001
+            raise StopAsyncIteration
 
 
 @final

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import trio
 
 from trouper.actors import steps
@@ -29,6 +30,14 @@ STEPS: frozenset[Any] = frozenset(getattr(steps, name).__code__ for name in dir(
 }
 
 
+@attrs.define(eq=False)
+class Knock:
+    """One question to a lane whether it turns, until it answers; a late answer must not silence the next."""
+
+    at: float
+    reported: bool = False
+
+
 class Watchdog:
     """It knocks at each lane, from the control lane, and counts the seconds until the lane answers.
 
@@ -43,8 +52,7 @@ class Watchdog:
         self, lanes: Callable[[], list[Lane]], bus: Bus, stall_after: float, each_round: Callable[[], object]
     ) -> None:
         self.lanes, self.bus, self.stall_after, self.each_round = lanes, bus, stall_after, each_round
-        self.knocked: dict[Lane, float] = {}
-        self.reported: set[Lane] = set()
+        self.knocked: dict[Lane, Knock] = {}
         self.stalls = 0
 
     async def watch(self) -> None:
@@ -57,18 +65,17 @@ class Watchdog:
             await trio.sleep(self.stall_after / 4)
 
     def look_at(self, lane: Lane, now: float) -> None:
-        since = self.knocked.get(lane)
-        if since is None:
-            self.knocked[lane] = now
+        knock = self.knocked.get(lane)
+        if knock is None:
+            self.knocked[lane] = Knock(now)
             lane.post(self.answered, lane)
-        elif now - since >= self.stall_after * 0.75 and lane not in self.reported:
-            self.reported.add(lane)
-            self.report(lane, now - since)
+        elif now - knock.at >= self.stall_after * 0.75 and not knock.reported:
+            knock.reported = True
+            self.report(lane, now - knock.at)
 
     def answered(self, lane: Lane) -> None:
         """In the lane's thread: it turns."""
         self.knocked.pop(lane, None)
-        self.reported.discard(lane)
 
     def report(self, lane: Lane, seconds: float) -> None:
         """Say who holds the lane up, as far as the stack tells."""

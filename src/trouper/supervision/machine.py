@@ -341,7 +341,6 @@ class Machine:
         if told == "started":
             self._members.become(child, "running")
             return None
-        child.over = True
         if isinstance(told, Reason):
             self._members.become(child, "undefined")
             return told
@@ -349,13 +348,14 @@ class Machine:
         return None
 
     def _stop(self, child: Child) -> _Job:
-        if child.state == "stopping":
-            yield
-        elif child.state in ("starting", "running") and not child.over:
+        if child.state in ("starting", "running") and not child.over:
             self._members.become(child, "stopping")
             self._busy = child
             self.actions.append(Stop(child.id, child.generation))
+        if child.state == "stopping":
             yield
+            if not child.over:
+                child.unreported = child.generation
         self._members.become(child, "undefined")
 
     def _retire(self, child: Child) -> None:

@@ -60,8 +60,10 @@ class Child:
     generation: int
     """The last one that was started; 0 before the first."""
     state: State = "undefined"
-    over: bool = True
-    """Whether it was reported that this generation ended. `stopped` is no such report: one may be on its way still."""
+    over: bool = False
+    """Whether this generation was reported to have ended by itself."""
+    unreported: int = 0
+    """The last generation that was stopped without such a report; it may still come."""
     closed: bool = False
     """Whether its mailbox was closed since its last start."""
     failure: Reason = NORMAL
@@ -103,10 +105,9 @@ class Members:
         return child
 
     def remove(self, child: Child) -> None:
-        """Forget one that is down. If a late report of its end may come, it must not fit who takes its id next."""
+        """Forget one that is down. A report that comes late for it must not fit who takes its id next."""
         del self._children[child.id]
-        if not child.over:
-            self._floor = max(self._floor, child.generation)
+        self._floor = max(self._floor, child.unreported)
 
     def become(self, child: Child, state: State) -> None:
         """Note how it is now."""
