@@ -10,9 +10,9 @@ import asyncio
 import inspect
 import sys
 from functools import partial
-from threading import Lock, get_ident
+from threading import Lock, current_thread
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, dataclass_transform, get_args
 
 import attrs
 import trio
@@ -63,6 +63,7 @@ class Boom(Exception):
 
 
 # -- actors ------------------------------------------------------------------------------------------------------------
+@dataclass_transform(eq_default=False, field_specifiers=(attrs.field,))
 def role(flavour: FlavourName, **options: Any) -> Callable[[type[T]], type[T]]:
     """Make an actor class of this flavour out of a class with async methods."""
 
@@ -250,6 +251,7 @@ class Host:
         async def main() -> T:
             async with open_daemon(tree, **{"stop_within": 10.0, **options}) as daemon:
                 return await body(daemon)
+            raise AssertionError("the block was cancelled, and nothing failed")
 
         return self.loop(main)
 
@@ -270,7 +272,10 @@ async def nothing(daemon: Daemon) -> None:
 
 
 async def checkpoint() -> None:
-    await (asyncio.sleep(0) if in_asyncio() else trio.lowlevel.checkpoint())
+    if in_asyncio():
+        await asyncio.sleep(0)
+    else:
+        await trio.lowlevel.checkpoint()
 
 
 async def until(holds: Callable[[], object]) -> None:
@@ -327,4 +332,4 @@ async def give_up(call: Callable[[], Coroutine[Any, Any, Any]], when: Callable[[
             nursery.cancel_scope.cancel()
 
 
-here = get_ident
+here = current_thread

@@ -31,9 +31,11 @@ from trouper import (
     Daemon,
     DuplicateChild,
     Limit,
+    Mailbox,
     NotRunning,
     Ref,
     RestartLimitExceeded,
+    Stopping,
     UsageError,
     child,
     current,
@@ -199,7 +201,9 @@ async def ended_ask(ref: Ref[Any]) -> Any:
         return exc
 
 
-def test_a_spawned_child_is_restarted_after_a_crash_but_not_after_a_normal_end(flavour: FlavourName, host: Host) -> None:
+def test_a_spawned_child_is_restarted_after_a_crash_but_not_after_a_normal_end(
+    flavour: FlavourName, host: Host
+) -> None:
     seen = Diary()
 
     @role(flavour)
@@ -343,7 +347,9 @@ def test_a_child_is_spawned_once(flavour: FlavourName, host: Host) -> None:
     host.run(one_for_one(family), body)
 
 
-def test_a_crash_of_the_parent_takes_its_children_and_its_next_life_has_new_ones(flavour: FlavourName, host: Host) -> None:
+def test_a_crash_of_the_parent_takes_its_children_and_its_next_life_has_new_ones(
+    flavour: FlavourName, host: Host
+) -> None:
     seen = Diary()
     family = child(parent(flavour, lambda: [child(worker(flavour, seen))], seen))
 
@@ -353,7 +359,8 @@ def test_a_crash_of_the_parent_takes_its_children_and_its_next_life_has_new_ones
         (new,) = await family.ref.ask(Read())
         assert new is not old
         assert isinstance(await ended_ask(old), ActorStopped)
-        assert seen.entries[:3] == [("start", "worker", 1), ("stop", "worker", "shutdown"), ("stop", "parent", "crashed")]
+        first_life = [("start", "worker", 1), ("stop", "worker", "shutdown"), ("stop", "parent", "crashed")]
+        assert seen.entries[:3] == first_life
 
     host.run(one_for_one(family), body)
 
@@ -387,7 +394,8 @@ def test_many_short_lived_children_leave_nothing_behind(flavour: FlavourName, ho
     async def body(daemon: Daemon) -> None:
         family.ref.send(Note(spawn_many))
         await family.ref.ask(Read())
-        await until(lambda: not family.ref.cell.spawner.nodes)
+        spawner: Any = family.ref.cell.spawner
+        await until(lambda: not spawner.nodes)
 
     host.run(one_for_one(family), body)
 
@@ -417,6 +425,24 @@ def test_an_actor_that_stops_itself_ends_normal_when_its_handler_is_done(flavour
         assert daemon.dead_letters == 0
 
     host.run(one_for_one(quitting, restarts=Limit(1, within=30.0)), body)
+
+
+def test_a_handler_that_stopped_its_actor_comes_to_its_own_end(flavour: FlavourName, host: Host) -> None:
+    @role(flavour)
+    class Quitting:
+        async def receive(self, message: Note) -> None:
+            current(self).stop()
+            seen(await ask(other.ref, Echo("still asking")))
+
+    seen = Diary()
+    other = child(worker("trio", Diary()))
+    quitting = child(Quitting)
+
+    async def body(daemon: Daemon) -> None:
+        quitting.ref.send(Note())
+        assert await seen.until(1) == [("worker", "still asking")]
+
+    host.run(one_for_one(other, quitting), body)
 
 
 def test_an_actor_cannot_stop_itself_while_it_starts(flavour: FlavourName, host: Host) -> None:
@@ -543,8 +569,6 @@ def test_a_sleep_of_a_thread_ends_with_a_stop(host: Host) -> None:
 
 @pytest.mark.parametrize("verb", ["ask_sync", "offer_sync"])
 def test_a_blocking_call_of_a_thread_ends_with_a_stop(host: Host, verb: str) -> None:
-    from trouper import Mailbox, Stopping
-
     @role("threading")
     class Waiting:
         async def receive(self, message: Note) -> None:

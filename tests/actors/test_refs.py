@@ -38,7 +38,6 @@ from trouper import (
     Limit,
     MessageTypeError,
     Ref,
-    SelfAsk,
     WouldBlockLane,
     child,
     current,
@@ -123,7 +122,9 @@ def test_a_tree_can_run_again_after_its_daemon_has_ended(flavour: FlavourName, h
 
 
 @pytest.mark.parametrize("receiver", ["trio", "asyncio", "threading"])
-def test_messages_go_from_each_lane_to_each_lane_in_order(flavour: FlavourName, receiver: FlavourName, host: Host) -> None:
+def test_messages_go_from_each_lane_to_each_lane_in_order(
+    flavour: FlavourName, receiver: FlavourName, host: Host
+) -> None:
     book = child(notebook(receiver))
     between = child(relay(flavour), book.ref)
 
@@ -169,7 +170,7 @@ def test_a_message_of_a_wrong_type_is_refused_in_the_sender(flavour: FlavourName
     async def body(daemon: Daemon) -> None:
         with pytest.raises(MessageTypeError) as caught:
             book.ref.send(wrong)
-        assert caught.value.message is wrong
+        assert caught.value.args[0] is caught.value.message == wrong
         assert caught.value.allowed == (Note, Crash, Read, Echo)
         assert "/notebook" in str(caught.value)
         with pytest.raises(MessageTypeError):
@@ -390,8 +391,8 @@ def test_an_ask_over_which_the_actor_crashes_fails_with_the_cause(flavour: Flavo
             assert isinstance(caught.value.__cause__, Boom)
             assert caught.value.message is request
         with pytest.raises(ActorRestarted):
-            await in_thread(lambda: fragile.ref.ask_sync(Echo("from a thread")))
-        assert [letter.message for letter in events.entries] == [Echo("at once"), Number("later"), Echo("from a thread")]
+            await in_thread(lambda: fragile.ref.ask_sync(Echo("thread")))
+        assert [letter.message for letter in events.entries] == [Echo("at once"), Number("later"), Echo("thread")]
 
     host.run(one_for_one(fragile), body)
 
@@ -446,7 +447,7 @@ def test_an_actor_cannot_ask_itself_in_its_handler(flavour: FlavourName, host: H
     host.run(selfish, body)
 
 
-def test_a_helper_thread_of_its_handler_may_ask_but_a_stop_of_the_ask_is_its_own(host: Host) -> None:
+def test_a_helper_thread_of_its_handler_may_ask(host: Host) -> None:
     """A bare thread starts with an empty context: nobody can tell for whom it asks."""
 
     @role("threading")
@@ -532,7 +533,7 @@ def test_two_actors_that_ask_each_other_do_not_block_their_lane(flavour: Flavour
     host.run(one_for_one(book, first, second), body)
 
 
-def test_a_plain_handler_in_a_loop_is_asked_in_place_by_its_neighbours(loop_flavour: FlavourName, host: Host) -> None:
+def test_a_plain_handler_in_a_loop_is_asked_in_place(loop_flavour: FlavourName, host: Host) -> None:
     @role(loop_flavour)
     class Adder:
         def receive(self, message: Number) -> int:

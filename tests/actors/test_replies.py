@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from threading import Thread
 from typing import Any
 
@@ -109,7 +110,8 @@ def test_a_reply_can_come_from_another_thread_when_the_handler_is_long_over(flav
             for value, reply in reversed(claimed.entries):
                 Thread(target=reply, args=(value + 1,)).start()
 
-        answers = await together(*[lambda n=n: actor.ref.ask(Number(n)) for n in range(10)], answer_them)  # type: ignore[misc]
+        asks = [partial(actor.ref.ask, Number(n)) for n in range(10)]
+        answers = await together(*asks, answer_them)
         assert answers[:10] == list(range(1, 11))
 
     host.run(actor, body)
@@ -237,7 +239,7 @@ def test_an_ask_can_be_answered_with_an_error(flavour: FlavourName, host: Host) 
 def test_a_handler_that_claimed_its_request_and_crashed_fails_the_ask_at_once(
     flavour: FlavourName, host: Host, suspends: bool
 ) -> None:
-    """The traceback keeps the handler's variables, and with them its `ReplyTo`: waiting for its end could take for ever."""
+    """The traceback keeps the handler's variables, and with them its `ReplyTo`, perhaps for ever."""
 
     async def answer(me: Any, message: Number) -> None:
         reply = current(me).reply_to(message)
@@ -269,7 +271,7 @@ def test_replies_find_their_way_through_a_chain_of_actors(flavour: FlavourName, 
     front = child(answering(flavour, pass_on)).options(name="front")
 
     async def body(daemon: Daemon) -> None:
-        answers = await together(*[lambda n=n: front.ref.ask(Number(n)) for n in range(20)])  # type: ignore[misc]
+        answers = await together(*[partial(front.ref.ask, Number(n)) for n in range(20)])
         assert answers == [2 * n + 1 for n in range(20)]
 
     host.run(one_for_one(server, front), body)
@@ -293,7 +295,8 @@ def test_an_actor_with_run_claims_what_it_answers(flavour: FlavourName, host: Ho
     actor = child(looping(flavour, loop))
 
     async def body(daemon: Daemon) -> None:
-        assert await together(*[lambda n=n: actor.ref.ask(Number(n)) for n in range(5)]) == [0, 1, 2, 3, 4]  # type: ignore[misc]
+        asks = [partial(actor.ref.ask, Number(n)) for n in range(5)]
+        assert await together(*asks) == [0, 1, 2, 3, 4]
         with pytest.raises(ReplyTypeError):
             await actor.ref.ask(Number("wrong"))
 
@@ -302,7 +305,7 @@ def test_an_actor_with_run_claims_what_it_answers(flavour: FlavourName, host: Ho
 
 def test_a_run_that_goes_on_without_a_claim_drops_the_request(flavour: FlavourName, host: Host) -> None:
     async def loop(me: Any, inbox: Inbox[Number]) -> None:
-        async for message in inbox:
+        async for _ in inbox:
             await turn(me)
 
     actor = child(looping(flavour, loop))
@@ -341,7 +344,7 @@ def test_the_crash_of_a_run_over_a_message_makes_that_message_a_dead_letter(flav
         async for message in inbox:
             if isinstance(message, Crash):
                 raise Boom
-            current(me).reply_to(message)(message.value)  # type: ignore[arg-type, union-attr]
+            current(me).reply_to(message)(message.value)
 
     actor = child(looping(flavour, loop))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from threading import Event
+from time import monotonic
 from typing import Any, Never
 
 import pytest
@@ -23,7 +25,19 @@ from tests.actors.stage import (
     turn,
     until,
 )
-from trouper import Daemon, DaemonFailed, Inbox, Limit, RestartLimitExceeded, Stopping, SyncInbox, actor, child, current, one_for_one
+from trouper import (
+    Daemon,
+    DaemonFailed,
+    Inbox,
+    Limit,
+    RestartLimitExceeded,
+    Stopping,
+    SyncInbox,
+    actor,
+    child,
+    current,
+    one_for_one,
+)
 from trouper.actors import inbox as inbox_module
 from trouper.events import ActorEnded, Restarting
 
@@ -97,7 +111,9 @@ def test_get_raises_stopping_when_a_stop_is_asked(flavour: FlavourName, host: Ho
 
 
 @pytest.mark.parametrize("how", ["task group", "group by hand"])
-def test_a_stopping_that_comes_out_of_a_nursery_is_an_orderly_end(loop_flavour: FlavourName, host: Host, how: str) -> None:
+def test_a_stopping_that_comes_out_of_a_nursery_is_an_orderly_end(
+    loop_flavour: FlavourName, host: Host, how: str
+) -> None:
     @role(loop_flavour)
     class Grouped:
         async def run(self, inbox: Inbox[Note]) -> None:
@@ -114,7 +130,8 @@ def test_a_stopping_that_comes_out_of_a_nursery_is_an_orderly_end(loop_flavour: 
 
     async def body(daemon: Daemon) -> None:
         events = Events(daemon, ActorEnded)
-        await until(lambda: grouped.ref.cell.inbox._waiter)
+        cell: Any = grouped.ref.cell
+        await until(lambda: cell.inbox is not None and cell.inbox._waiter)
         await daemon.terminate("/grouped")
         assert events.of(ActorEnded)[0].reason.kind == "shutdown"
 
@@ -139,7 +156,7 @@ def test_messages_that_a_loop_did_not_take_wait_for_its_next_life(flavour: Flavo
     host.run(one_for_one(taking), body)
 
 
-def test_a_run_that_returns_ends_normal_and_its_permanent_restarts_are_counted(flavour: FlavourName, host: Host) -> None:
+def test_a_run_that_returns_ends_normal_and_is_restarted_and_counted(flavour: FlavourName, host: Host) -> None:
     @role(flavour)
     class Returning:
         async def run(self, inbox: Inbox[Note]) -> None:
@@ -208,7 +225,7 @@ def test_a_service_is_cancelled_when_a_stop_is_asked(flavour: FlavourName, host:
     assert seen == ["serving", "cancelled", "shutdown"]
 
 
-def test_a_loop_that_waits_for_something_else_is_cancelled_when_a_stop_is_asked(flavour: FlavourName, host: Host) -> None:
+def test_a_loop_that_waits_for_something_else_is_cancelled_by_a_stop(flavour: FlavourName, host: Host) -> None:
     @role(flavour)
     class Elsewhere:
         async def run(self, inbox: Inbox[Note]) -> None:
@@ -236,20 +253,20 @@ def test_a_stop_that_comes_before_the_first_step_of_run_is_heard(flavour: Flavou
 
         def __attrs_post_init__(self) -> None:
             self.daemon.stop()
-            while not late.ref.cell.stop_wanted:
+            while not places[0].ref.cell.stop_wanted:
                 pass
 
         async def run(self, inbox: Inbox[Note]) -> None:
             await inbox.get()
 
     async def body(daemon: Daemon) -> None:
-        nonlocal late
         late = child(Late, daemon)
+        places.append(late)
         for n in range(4):
             late.ref.send(Note(n))
         assert await daemon.start(late) == "shutting_down"
 
-    late: Any = None
+    places: list[Any] = []
     host.run(one_for_one(), body)
 
 
@@ -302,8 +319,6 @@ def test_after_a_stall_ticks_go_on_in_their_rhythm(flavour: FlavourName, host: H
     @role(flavour)
     class Stalling:
         async def run(self, inbox: Inbox[Never]) -> None:
-            from time import monotonic
-
             times: list[float] = []
             async for _ in inbox.ticks(every=0.02):
                 times.append(monotonic())
@@ -317,7 +332,7 @@ def test_after_a_stall_ticks_go_on_in_their_rhythm(flavour: FlavourName, host: H
     done = Diary()
 
     async def body(daemon: Daemon) -> None:
-        ((first, second, third, fourth),) = await done.until(1)
+        ((first, second, _, fourth),) = await done.until(1)
         assert second - first >= 0.11
         assert fourth - second >= 0.02  # two ticks later: in a burst they would all come now
 
@@ -371,8 +386,6 @@ def test_a_thread_can_wait_for_a_message_for_some_time_only(host: Host) -> None:
 
 
 def test_a_blocking_run_is_interrupted_once_when_a_stop_is_asked(host: Host) -> None:
-    from threading import Event
-
     @actor(flavour="threading")
     class Blocking:
         def run(self) -> None:
@@ -394,8 +407,6 @@ def test_a_blocking_run_is_interrupted_once_when_a_stop_is_asked(host: Host) -> 
 
 def test_a_blocking_handler_is_interrupted_and_no_further_message_is_begun(host: Host) -> None:
     """Nobody would interrupt a second one: the stop comes before the messages that wait."""
-    from threading import Event
-
     @actor(flavour="threading")
     class Blocking:
         def receive(self, message: Note) -> None:

@@ -136,7 +136,9 @@ class LiveStage:
 
     def child(self, spec: Spec) -> Child[Die]:
         script = Script(spec["id"], self.outcomes.setdefault(spec["id"], iter(())), self.trace, self.alive)
-        return child(SCRIPTED[self.flavour], script).options(name=spec["id"], restart=spec["restart"], significant=spec["significant"])
+        return child(SCRIPTED[self.flavour], script).options(
+            name=spec["id"], restart=spec["restart"], significant=spec["significant"]
+        )
 
     def ended_one(self, event: ActorEnded) -> None:
         name = event.path.lstrip("/")
@@ -185,7 +187,12 @@ class LiveStage:
             self.gate = threading.Event()
             held = threading.Event()
             gate = self.gate
-            self.daemon.control.post(lambda: (held.set(), gate.wait(PATIENCE)))
+
+            def wait_at_the_gate() -> None:
+                held.set()
+                gate.wait(PATIENCE)
+
+            self.daemon.control.post(wait_at_the_gate)
             assert held.wait(PATIENCE)
 
     def settle(self) -> list[str]:

@@ -20,25 +20,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, NamedTuple, Protocol, TypedDict
+from typing import Any, Final, Literal, NamedTuple, Protocol, TypedDict, get_args
 
 from trouper.reasons import NORMAL, SHUTDOWN, Reason, crashed, start_failed
-from trouper.supervision.machine import (
-    Action,
-    Answer,
-    AutoShutdown,
-    BootFailed,
-    Down,
-    Machine,
-    Member,
-    Restart,
-    Retry,
-    Start,
-    Stop,
-    Strategy,
-    Up,
-)
+from trouper.supervision.actions import Action, Answer, BootFailed, Down, Retry, Start, Stop, Up
+from trouper.supervision.machine import AutoShutdown, Machine
+from trouper.supervision.members import Member, Restart, Strategy
 
+Flavour = Literal["trio", "asyncio", "threading"]
 Event = list[Any]
 Trace = list[Event]
 Operation = list[Any]
@@ -84,10 +73,11 @@ class Stage(Protocol):
     def boot(self) -> None:
         """Start the tree and return when all is quiet."""
 
-    def running(self, child: str) -> bool:
+    def running(self, child: str, /) -> bool:
         """Whether this child is alive."""
+        ...
 
-    def post(self, operation: Operation) -> None:
+    def post(self, operation: Operation, /) -> None:
         """Let a child die, or send a request: nothing is handled before `settle`."""
 
     def settle(self) -> list[str]:
@@ -268,7 +258,8 @@ def report(number: int, scenario: Scenario, got: Trace, told: str) -> str:
     )
 
 
-def staged_for(flavour: str | None) -> Staged:
+def staged_for(flavour: Flavour | None) -> Staged:
+    """The stage of the pure machine, or of real actors of a flavour."""
     if flavour is None:
         return MachineStage
     sys.path.insert(0, str(Path(__file__).parents[2]))
@@ -282,7 +273,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Replay OTP supervisor scenarios against the supervision machine.")
     parser.add_argument("file", type=Path, help="scenarios with their traces, one JSON object a line")
     parser.add_argument("-v", "--verbose", action="store_true", help="print the first scenario that differs")
-    parser.add_argument("--live", choices=("trio", "asyncio", "threading"), help="with real actors of this flavour instead")
+    parser.add_argument("--live", choices=get_args(Flavour), help="with real actors of this flavour instead")
     options = parser.parse_args(arguments)
     scenarios = load(options.file)
     wrong = list(mismatches(scenarios, staged_for(options.live)))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.conformance.otp_replay import MachineStage, Scenario, difference, load, main, play
-from trouper.supervision.machine import Strategy
+from trouper.supervision.members import Strategy
 
 TRACES = Path(__file__).with_name("otp_traces.jsonl")
 

@@ -175,13 +175,14 @@ def test_the_stacks_are_dumped_when_c_code_holds_the_gil() -> None:
 
 
 def test_no_thread_keeps_the_process_and_nothing_of_its_output_is_lost() -> None:
-    with run_script("lingers", stall_after=0.02) as program:
+    with run_script("lingers", stall_after=0.15) as program:
         program.until_said("lingers")
         assert program.stop(SIGTERM) == 0
         assert program.said[-1] == "stdout at exit\n"
         assert "stderr at exit\n" in program.log
         assert "a record that was kept back\n" in program.log
         assert "Timeout (" not in program.log
+        assert "has not turned" not in program.log
 
 
 # -- the rest ----------------------------------------------------------------------------------------------------------

@@ -302,7 +302,8 @@ class Loop:
 
 def looped(lane_class: Any, token: Token) -> Any:
     """A lane of this class, with nothing replaced but the loop."""
-    lane = type("Looped", (Loop, lane_class), {})("explored", slice_after=0.5)
+    looped_class: Any = type("Looped", (Loop, lane_class), {})
+    lane = looped_class("explored", slice_after=0.5)
     lane.begin(token)
     return lane
 

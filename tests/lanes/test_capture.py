@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import socket
 from collections import Counter
+from collections.abc import AsyncGenerator
 from threading import Event as ThreadEvent
 from typing import Any
 
@@ -159,7 +160,7 @@ def test_a_thread_works_for_a_handler_while_its_lane_goes_on(place: Place) -> No
 def test_async_generators_work_within_a_handler(place: Place) -> None:
     closed: list[str] = []
 
-    async def counting() -> Any:
+    async def counting() -> AsyncGenerator[int, None]:
         try:
             for number in range(5):
                 await place.tools.sleep(0)

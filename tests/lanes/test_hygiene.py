@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -167,7 +167,7 @@ async def nursery_and_fail(_: object) -> None:
 
 
 async def generator(_: object) -> None:
-    async def counting() -> Any:
+    async def counting() -> AsyncGenerator[int, None]:
         with trio.move_on_after(100):
             yield 1
             yield 2
@@ -178,7 +178,7 @@ async def generator(_: object) -> None:
 
 
 async def suspended_generator(_: object) -> None:
-    async def counting() -> Any:
+    async def counting() -> AsyncGenerator[int, None]:
         with trio.move_on_after(100):
             await trio.lowlevel.checkpoint()
             yield 1

@@ -37,9 +37,10 @@ from trouper import (
     Ref,
     child,
     current,
+    one_for_all,
     one_for_one,
 )
-from trouper.events import ActorEnded, DeadLetter, MailboxOverflow
+from trouper.events import ActorEnded, ActorStarted, DeadLetter, MailboxOverflow
 
 Style = Literal["receive", "run"]
 pytestmark = pytest.mark.parametrize("style", ["receive", "run"])
@@ -93,7 +94,8 @@ class Kept:
 
     def __init__(self, flavour: FlavourName, style: Style, **options: Any) -> None:
         self.gate, self.notes, self.entered = Gate(), Diary(), Diary()
-        self.child = child(keeper(flavour, style, **options), self.gate, self.notes, self.entered).options(name="keeper")
+        kind = keeper(flavour, style, **options)
+        self.child = child(kind, self.gate, self.notes, self.entered).options(name="keeper")
         self.ref: Ref[Any] = self.child.ref
 
     async def busy(self) -> None:
@@ -191,8 +193,9 @@ def test_without_a_bound_everything_fits(flavour: FlavourName, host: Host, style
 
 
 # -- backpressure ------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("overflow", ["drop_newest", "drop_oldest", "reject"])
-@pytest.mark.parametrize("sender", ["trio", "asyncio", "threading"])
+@pytest.mark.parametrize(
+    ("sender", "overflow"), [("trio", "drop_newest"), ("asyncio", "drop_oldest"), ("threading", "reject")]
+)
 def test_an_offer_waits_for_room_and_nothing_is_lost(
     flavour: FlavourName, host: Host, style: Style, overflow: Any, sender: FlavourName
 ) -> None:
@@ -231,8 +234,8 @@ def test_offers_of_many_senders_get_in_each_in_its_order(flavour: FlavourName, h
 
         kept.gate.open()
         await together(
-            *[lambda sender=sender: many(sender) for sender in range(3)],  # type: ignore[misc]
-            *[lambda sender=sender: in_thread(many_sync, sender) for sender in range(3, 6)],  # type: ignore[misc]
+            *[lambda sender=sender: many(sender) for sender in range(3)],
+            *[lambda sender=sender: in_thread(many_sync, sender) for sender in range(3, 6)],
         )
         notes = await kept.notes.until(120)
         for sender in range(6):
@@ -256,7 +259,7 @@ def test_offers_that_wait_get_in_first_come_first_served(flavour: FlavourName, h
 
         await kept.busy()
         kept.ref.send(Note("second"))
-        await together(*[lambda n=n: one(n) for n in range(5)], release)  # type: ignore[misc]
+        await together(*[lambda n=n: one(n) for n in range(5)], release)
         assert await kept.notes.until(7) == ["first", "second", 0, 1, 2, 3, 4]
 
     host.run(kept.child, body)
@@ -358,8 +361,6 @@ def test_a_restart_by_the_group_keeps_the_mailbox_too(flavour: FlavourName, host
     kept, other = Kept(flavour, style), child(Other)
 
     async def body(daemon: Daemon) -> None:
-        from trouper.events import ActorStarted
-
         events = Events(daemon, ActorStarted)
         await kept.busy()
         kept.gate.open()
@@ -369,8 +370,6 @@ def test_a_restart_by_the_group_keeps_the_mailbox_too(flavour: FlavourName, host
             kept.ref.send(Note(n))
         await events.started("/other")
         assert await ask(kept.ref, Read()) == ["first", 0, 1, 2]
-
-    from trouper import one_for_all
 
     host.run(one_for_all(kept.child, other), body)
 
@@ -396,7 +395,8 @@ def test_an_actor_that_drains_handles_what_is_queued_and_refuses_what_is_new(
         results = await together(lambda: daemon.terminate("/keeper"), late)
         assert results == ["ok", None]
         assert kept.notes == ["first", 0, 1, 2]
-        assert [letter.message for letter in events.of(DeadLetter)] == ([] if flavour == "threading" else [Note("late"), Read()])
+        refused = [] if flavour == "threading" else [Note("late"), Read()]
+        assert [letter.message for letter in events.of(DeadLetter)] == refused
         (ended,) = events.of(ActorEnded)
         assert ended.reason.kind == "shutdown"
 
@@ -429,7 +429,7 @@ def test_an_actor_that_crashes_while_it_drains_ends(flavour: FlavourName, host: 
         kept.ref.send(Note("never"))
         await together(lambda: daemon.terminate("/keeper"), release)
         assert kept.notes == ["first"]
-        assert daemon.dead_letters == 2
+        await until(lambda: daemon.dead_letters == 2)
 
     host.run(one_for_one(kept.child), body)
 

@@ -1,4 +1,4 @@
-"""Every message arrives once and in the order of its sender, whoever sends it, from wherever, whatever the receiver does."""
+"""Every message arrives once and in the order of its sender, from wherever, whatever the receiver does."""
 
 from __future__ import annotations
 
@@ -105,7 +105,8 @@ def run_storm(host: Host, count: int, *, threads: int, troubled: bool) -> None:
         daemon.subscribe(logged.append, DeadLetter)
         daemon.subscribe(lambda event: ended.update([event.path]), ActorEnded)
         foreign = [
-            Thread(target=send_from_thread, args=(f"thread {n}", refs, count, finished), daemon=True) for n in range(threads)
+            Thread(target=send_from_thread, args=(f"thread {n}", refs, count, finished), daemon=True)
+            for n in range(threads)
         ]
         for thread in foreign:
             thread.start()

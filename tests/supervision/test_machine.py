@@ -8,26 +8,23 @@ from typing import Literal, NamedTuple
 import pytest
 
 from trouper.reasons import KILLED, NORMAL, SHUTDOWN, Reason, crashed, start_failed
-from trouper.supervision.machine import (
+from trouper.supervision.actions import (
     Action,
     Answer,
     Attempt,
-    AutoShutdown,
     BootFailed,
     Close,
     Down,
     Forget,
-    Machine,
-    Member,
-    Restart,
     Restarting,
     Retry,
     Start,
     Stop,
     Stopped,
-    Strategy,
     Up,
 )
+from trouper.supervision.machine import AutoShutdown, Machine
+from trouper.supervision.members import Member, Restart, Strategy
 
 BOOM = crashed(RuntimeError("boom"))
 NOPE = start_failed(RuntimeError("nope"))
@@ -273,11 +270,12 @@ def test_a_supervisor_over_its_limit_stops_all_in_reverse_and_tells_its_history(
 
 def test_the_history_leaves_out_what_has_left_the_window() -> None:
     rig = running("a", n=1, within=10.0)
-    for generation, now in enumerate((0.0, 15.0, 20.0), start=1):
+    for generation, now in enumerate((0.0, 15.0), start=1):
         rig.now = now
-        said = rig.exited("a", generation)
+        rig.exited("a", generation)
         rig.started("a", generation + 1)
-    [down] = said
+    rig.now = 20.0
+    [down] = rig.exited("a", 3)
     assert isinstance(down, Down)
     assert down.reason.why == (Attempt(15.0, "a", BOOM), Attempt(20.0, "a", BOOM))
 

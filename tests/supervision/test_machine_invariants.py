@@ -10,24 +10,22 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from trouper.reasons import NORMAL, SHUTDOWN, Reason, crashed, start_failed
-from trouper.supervision.machine import (
+from trouper.supervision.actions import (
     Action,
     Answer,
-    AutoShutdown,
     BootFailed,
     Close,
     Down,
     Forget,
-    Machine,
-    Member,
     Restarting,
     Retry,
     Start,
     Stop,
     Stopped,
-    Strategy,
     Up,
 )
+from trouper.supervision.machine import AutoShutdown, Machine
+from trouper.supervision.members import Member, Strategy
 
 Life = tuple[str, int]
 

@@ -29,11 +29,11 @@ from trouper.actors.inbox import Inbox, SyncInbox
 from trouper.actors.ref import NOTHING, boxes, handling
 from trouper.actors.steps import (
     step_closed,
-    step_coroutines,
     step_draining,
     step_held,
     step_hook,
     step_inbox,
+    step_odd_coroutine,
     step_offered,
     step_plain,
     step_start,
@@ -50,7 +50,7 @@ from trouper.errors import (
     StrayCancellation,
     show,
 )
-from trouper.lanes.lane import HELD, Activity
+from trouper.lanes.lane import HELD, Activity, step_coroutines
 from trouper.lanes.loop_lane import Cancelled
 from trouper.lanes.stacks import coroutine_stack, thread_stack
 from trouper.lanes.thread_lane import ThreadLane
@@ -166,7 +166,10 @@ class Cell:
     @property
     def cut_short(self) -> bool:
         """Whether blocking calls of the runtime end now: a stop is wanted, and no queue is to be worked off."""
-        return self.leaving or self.stop_wanted and (self.killed is not None or not self.drains or self.state in (STARTING, STOPPING))
+        if self.leaving and self.child.definition.style != "receive":
+            return True
+        at_once = self.killed is not None or not self.drains or self.state in (STARTING, STOPPING)
+        return self.stop_wanted and at_once
 
     def __repr__(self) -> str:
         return f"<{self.path} generation {self.generation}, {self.state}>"
@@ -324,6 +327,10 @@ class Cell:
             activity.cancel()
         return activity
 
+    def step_odd(self, item: object) -> Activity | Held | None:
+        """A step of the lane met what is no message of a known type."""
+        return step_odd_coroutine(self.ref, item)
+
     def handled(self, value: Any, error: BaseException | None) -> None:
         """The suspended handler is over."""
         self.activity, message, self.message = None, self.message, None
@@ -461,8 +468,8 @@ class Cell:
             self.lose(self.asked or self.message, error, reason)
         self.drop_asked()
         if self.state == STOPPING:
-            if reason is not None and reason.abnormal and not isinstance(error, Cancelled):
-                self.reason = reason
+            if error is not None and reason is not None and reason.abnormal and not isinstance(error, Cancelled):
+                self.fail_at_the_end(error)
             self.advance()
         else:
             self.wind_down(reason or self.reason or (SHUTDOWN if self.stop_wanted else NORMAL))
@@ -484,7 +491,7 @@ class Cell:
             self.tasks.discard(task)
         if self.state == STOPPING:
             if error is not None and not isinstance(error, asyncio.CancelledError):
-                self.reason = self.judge(error)
+                self.fail_at_the_end(error)
             self.advance()
         elif error is not None:
             self.wind_down(self.judge(error))
@@ -599,8 +606,15 @@ class Cell:
 
     def on_stop_ended(self, _: object, error: BaseException | None) -> None:
         if error is not None and not isinstance(error, Cancelled):
-            self.reason = self.judge(error)
+            self.fail_at_the_end(error)
         self.advance()
+
+    def fail_at_the_end(self, error: BaseException) -> None:
+        """It failed while it ended: that is the reason now, and what it ended for is told with it."""
+        before = None if self.reason is None else self.reason.cause
+        if before is not error and error.__context__ is None:
+            error.__context__ = before
+        self.reason = self.judge(error)
 
     def finish(self, reason: Reason) -> None:
         report, what = self.report or (self.boss.on_ended, reason)

@@ -141,7 +141,7 @@ class Context(Generic[M]):
                     f"{cell.path}: given {ref!r} to stop, allowed: a child that it spawned, or nothing for itself"
                 )
         elif cell.state == "starting":
-            raise UsageError(f"{cell.path}: given stop() while it starts, allowed: raise Declined or Shutdown in `on_start`")
+            raise UsageError(f"{cell.path}: given stop() while it starts, allowed: raise Declined or Shutdown")
         elif cell.state == "running":
             cell.leaving = True
             cell.ref.receive = None

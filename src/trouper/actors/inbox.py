@@ -153,7 +153,7 @@ class Ticks:
     def __init__(self, inbox: Inbox[Any], every: float) -> None:
         self._inbox = inbox
         self._every = every
-        self._now = inbox._cell.ref.lane.now  # noqa: SLF001 - the other half of the inbox
+        self._now = inbox._cell.ref.lane.now
         self._due: float | None = None
 
     def __aiter__(self) -> Ticks:
@@ -161,7 +161,7 @@ class Ticks:
 
     async def __anext__(self) -> None:
         self._due = self._now() if self._due is None else next_due(self._due, self._every, self._now())
-        if not await self._inbox._tick(self._due):  # noqa: SLF001
+        if not await self._inbox._tick(self._due):
             raise StopAsyncIteration
 
 

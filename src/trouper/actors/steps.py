@@ -19,46 +19,19 @@ if TYPE_CHECKING:
     Stepped = Activity | Held | None
 
 
-def step_coroutines(ref: Ref[Any], batch: int) -> Stepped:
-    """Handle messages with a coroutine function: each coroutine is stepped here, and most end at once."""
-    box, receive = ref.box, ref.receive
-    pop = box.popleft
-    waiting = len(box)
-    for _ in range(min(batch, waiting)):
-        try:
-            message = pop()
-        except IndexError:  # a foreign sender dropped the oldest
-            return None
-        if type(message) is Ask:
-            out = step_asked_coroutine(ref, message)
-            if out is not None:
-                return out
-        else:
-            coro = receive(message)
-            try:
-                trap = coro.send(None)
-            except StopIteration:
-                pass
-            except BaseException as exc:  # noqa: BLE001 - judged by the cell
-                return ref.cell.failed(exc, message)
-            else:
-                return ref.cell.captured(coro, trap, message)
-        if ref.receive is not receive:  # it stopped itself
-            return HELD
-    return None
-
-
-def step_asked_coroutine(ref: Ref[Any], ask: Ask) -> Stepped:
+def step_odd_coroutine(ref: Ref[Any], item: object) -> Stepped:
+    """Handle what `step_coroutines` does not know: a request in its envelope, or a message of a new type."""
     cell = ref.cell
+    ask = item if type(item) is Ask else None
     cell.asked = ask
-    coro = ref.receive(ask.request)
+    coro = ref.receive(item if ask is None else ask.request)
     try:
         trap = coro.send(None)
     except StopIteration as done:
-        return cell.answered(ask, done.value)
+        return None if ask is None else cell.answered(ask, done.value)
     except BaseException as exc:  # noqa: BLE001 - judged by the cell
-        return cell.failed(exc, ask)
-    return cell.captured(coro, trap, ask)
+        return cell.failed(exc, item)
+    return cell.captured(coro, trap, item)
 
 
 def step_plain(ref: Ref[Any], batch: int) -> Stepped:

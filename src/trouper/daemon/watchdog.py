@@ -13,6 +13,7 @@ from trouper.actors.ask import Ask
 from trouper.actors.cell import Cell
 from trouper.errors import show
 from trouper.events import LaneStalled
+from trouper.lanes.lane import Lane, step_coroutines
 from trouper.lanes.loop_lane import resume
 from trouper.lanes.stacks import local_in_stack, thread_stack
 
@@ -20,12 +21,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from trouper.events import Bus
-    from trouper.lanes.lane import Lane
 
 log = logging.getLogger("trouper")
 
 STEPS: frozenset[Any] = frozenset(getattr(steps, name).__code__ for name in dir(steps) if name.startswith("step_")) | {
     resume.__code__,
+    step_coroutines.__code__,
+    Lane.turn.__code__,
     Cell.answer_one.__code__,
 }
 
@@ -66,7 +68,9 @@ class Watchdog:
 
     def look_at(self, lane: Lane, now: float) -> None:
         knock = self.knocked.get(lane)
-        if knock is None:
+        if lane.over:
+            self.knocked.pop(lane, None)  # it turns no more: its loop closes
+        elif knock is None:
             self.knocked[lane] = Knock(now)
             lane.post(self.answered, lane)
         elif now - knock.at >= self.stall_after * 0.75 and not knock.reported:
@@ -98,7 +102,7 @@ def culprit(found: dict[str, Any]) -> tuple[str | None, Any]:
     if activity is not None:
         cell = activity.cell.cell
         return cell.path, request_in(cell.message)
-    handler = found.get("ref") or found.get("self")  # of a step, or of an answer given in place
+    handler = found.get("ref") or found.get("cell") or found.get("self")  # of a step, or of an answer given in place
     return (None, None) if handler is None else (handler.path, request_in(found.get("message", found.get("ask"))))
 
 

@@ -20,7 +20,7 @@ class HeapTimer:
         self.when = when
         self.order = order
         self.fn: Callable[..., object] | None = fn
-        self.args = args
+        self.args: tuple[Any, ...] = args
 
     def __lt__(self, other: HeapTimer) -> bool:
         return (self.when, self.order) < (other.when, other.order)

@@ -45,14 +45,12 @@ from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, final
 
 from trouper.reasons import SHUTDOWN, Reason, restart_limit
 from trouper.supervision.actions import (
-    Action,
     Answer,
     Attempt,
     BootFailed,
     Close,
     Down,
     Forget,
-    Last,
     Restarting,
     Retry,
     Start,
@@ -62,36 +60,13 @@ from trouper.supervision.actions import (
 )
 from trouper.supervision.budget import Budget
 from trouper.supervision.jobs import Jobs
-from trouper.supervision.members import Count, Member, Members, Restart, State, Strategy
+from trouper.supervision.members import Members
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from trouper.supervision.members import Child
-
-__all__ = [
-    "Action",
-    "Answer",
-    "Attempt",
-    "AutoShutdown",
-    "BootFailed",
-    "Close",
-    "Count",
-    "Down",
-    "Forget",
-    "Last",
-    "Machine",
-    "Member",
-    "Restart",
-    "Restarting",
-    "Retry",
-    "Start",
-    "State",
-    "Stop",
-    "Stopped",
-    "Strategy",
-    "Up",
-]
+    from trouper.supervision.actions import Action, Last
+    from trouper.supervision.members import Child, Count, Member, State, Strategy
 
 AutoShutdown = Literal["never", "any_significant", "all_significant"]
 
@@ -300,7 +275,8 @@ class Machine:
             yield from self._end(Down(restart_limit(reason.cause, budget.history)))
             return
         self.actions.append(Restarting(child.id, reason, budget.used(self._now), budget.n))
-        yield from self._start_group((yield from self._stop_group(child)))
+        group = yield from self._stop_group(child)
+        yield from self._start_group(group)
 
     def _stop_group(self, child: Child) -> Generator[None, _Told | None, list[Child]]:
         group = self._members.group(child, self._strategy)
@@ -382,7 +358,15 @@ class Machine:
             child.budget = Budget(self._limit.n, self._limit.within)
         return child.budget
 
-    # -- requests are answered in order --------------------------------------------------------------------------------
+    # -- answers come in if they are waited for, and go out in order ---------------------------------------------------
+    def _heard(self, child_id: str, generation: int, state: State, told: _Told, now: float) -> None:
+        """Go on if this is what is waited for; else it is too late and changes nothing."""
+        child = self._busy
+        if child is not None and (child.id, child.generation, child.state) == (child_id, generation, state):
+            self._now = now
+            self._busy = None
+            self._jobs.go_on(told)
+
     def _ask(self, ticket: object, job: _Job, now: float) -> None:
         self._now = now
         self._tickets.append(ticket)
@@ -402,11 +386,3 @@ class Machine:
 
     def _refuse(self, child: Child | None) -> None:
         self._answer("not_found" if child is None else child.state)
-
-    def _heard(self, child_id: str, generation: int, state: State, told: _Told, now: float) -> None:
-        """Go on if this is what is waited for; else it is too late and changes nothing."""
-        child = self._busy
-        if child is not None and (child.id, child.generation, child.state) == (child_id, generation, state):
-            self._now = now
-            self._busy = None
-            self._jobs.go_on(told)
