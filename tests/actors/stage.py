@@ -191,7 +191,7 @@ class Diary:
     def __eq__(self, other: object) -> bool:
         return self.entries == other
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
 
     def __repr__(self) -> str:
         return f"Diary({self.entries})"

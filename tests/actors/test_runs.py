@@ -407,6 +407,7 @@ def test_a_blocking_run_is_interrupted_once_when_a_stop_is_asked(host: Host) -> 
 
 def test_a_blocking_handler_is_interrupted_and_no_further_message_is_begun(host: Host) -> None:
     """Nobody would interrupt a second one: the stop comes before the messages that wait."""
+
     @actor(flavour="threading")
     class Blocking:
         def receive(self, message: Note) -> None:

@@ -1,7 +1,8 @@
 """The stage of real actors: a scenario played by scripted actors of one flavour, in a real daemon.
 
-Every child is a `Scripted` actor. What it does when it is started is in its script; it notes its starts, its deaths and that it
-was stopped. To have two things in the supervisor's queue before it handles the first, the control lane is held in a gate meanwhile.
+Every child is a `Scripted` actor. What it does when it is started is in its script; it notes its starts, its deaths and
+that it was stopped. To have two things in the supervisor's queue before it handles the first, the control lane is held
+at a gate meanwhile.
 """
 
 from __future__ import annotations
@@ -110,7 +111,7 @@ class ScriptedThreading:
         self.script.stops()
 
 
-SCRIPTED: dict[Flavour, Callable[[Script], Any]] = {
+SCRIPTED: dict[str, Callable[[Script], Any]] = {
     "trio": ScriptedTrio,
     "asyncio": ScriptedAsyncio,
     "threading": ScriptedThreading,
@@ -168,7 +169,8 @@ class LiveStage:
                 self.hold()
                 before = len(self.daemon.control.orders)
                 self.dying[name] += 1
-                self.daemon.root.nodes[name].ref.send(Die(reason))  # type: ignore[attr-defined]
+                node: Any = self.daemon.root.nodes[name]
+                node.ref.send(Die(reason))
                 until(lambda: any(told(order, "on_ended", name) for order in self.waiting(before)))
             case ["start", spec]:
                 self.hold()

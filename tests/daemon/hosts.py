@@ -42,6 +42,7 @@ class Host(Protocol):
 
     def run(self, fn: Callable[[], Awaitable[T]]) -> T:
         """Run a program."""
+        ...
 
     async def forever(self) -> None:
         """Wait to be cancelled."""
@@ -51,6 +52,7 @@ class Host(Protocol):
 
     async def cancellable(self, fn: Callable[[Callable[[], object]], Awaitable[object]]) -> bool:
         """Call `fn(cancel)`, and return whether it ended cancelled."""
+        ...
 
     async def both(self, *fns: Callable[[], Awaitable[object]]) -> None:
         """Run them side by side."""

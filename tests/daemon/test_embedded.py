@@ -10,6 +10,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from signal import SIGINT
+from typing import Any
 
 import pytest
 import trio
@@ -425,11 +426,11 @@ def test_actors_of_two_daemons_in_one_loop_ask_each_other(host: Host, notes: Not
 
 @actor(flavour="trio")
 class Asker:
-    other: object
+    other: Any
     name: str = ""
 
     async def receive(self, message: Where) -> str:
-        answer: str = await self.other.ask(message)  # type: ignore[attr-defined]
+        answer: str = await self.other.ask(message)
         return answer
 
 

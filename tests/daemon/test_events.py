@@ -79,7 +79,7 @@ async def test_no_event_is_made_when_nobody_listens() -> None:
     actors = cast(Notes())
     async with open_daemon(one_for_one(*actors)) as daemon:
         published: list[Event] = []
-        daemon.world.bus.publish = published.append  # type: ignore[method-assign,assignment]
+        daemon.world.bus.publish = published.append  # type: ignore[method-assign,assignment]  # pyright: ignore[reportAttributeAccessIssue]
         actors[0].ref.send(Fail(Oops()))
         assert "generation 2" in await actors[0].ref.ask(Where())
         await daemon.terminate("/in_asyncio")

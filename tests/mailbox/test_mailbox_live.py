@@ -59,6 +59,8 @@ def keeper(flavour: FlavourName, style: Style, **options: Any) -> Any:
                 raise Boom
             case Read():
                 return list(me.notes.entries)
+            case _:
+                raise AssertionError(message)
         return None
 
     if style == "receive":

@@ -224,7 +224,7 @@ def test_a_crash_restarts_those_that_the_strategy_says(
     host: Host, strategy: str, expected: list[str], turned: int
 ) -> None:
     seen = Diary()
-    flavours = [FLAVOURS[(n + turned - 1) % 3] for n in range(3)]
+    flavours: list[Any] = [FLAVOURS[(n + turned - 1) % 3] for n in range(3)]
     a, b, c = (member(kind, seen, name) for kind, name in zip(flavours, "abc", strict=True))
 
     async def body(daemon: Daemon) -> None:

@@ -160,8 +160,9 @@ class Ticks:
         return self
 
     async def __anext__(self) -> None:
-        self._due = self._now() if self._due is None else next_due(self._due, self._every, self._now())
-        if not await self._inbox._tick(self._due):
+        now = self._now()
+        self._due = due = now if self._due is None else next_due(self._due, self._every, now)
+        if not await self._inbox._tick(due):
             raise StopAsyncIteration
 
 

@@ -79,7 +79,7 @@ class Ref(Generic[M_contra]):
         self.receive: Any
         self.run: Any
         self.definition = definition
-        self.cell: Cell = None  # type: ignore[assignment]  # there when it runs, and asked for only then
+        self.cell: Cell = None  # type: ignore[assignment]  # pyright: ignore[reportAttributeAccessIssue]  # until bound
         self.configure(mailbox)
         self.open()
 

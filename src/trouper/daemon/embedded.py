@@ -81,14 +81,13 @@ class open_daemon:  # noqa: N801 - used like a function
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool:
+    ) -> None:
         try:
             cancelled_by_us = self._host.leave_body(kind, error, trace)
         finally:
             await self._finish()
         if self._failed and (error is None or cancelled_by_us):
             raise self._failure()
-        return cancelled_by_us
 
     async def _finish(self) -> None:
         """Stop the tree and wait for that, whoever cancels us meanwhile."""

@@ -254,7 +254,7 @@ class Lane:
                         cell.queued = True
                         push(cell)
             elif out is not HELD:
-                return out  # type: ignore[no-any-return]
+                return out  # type: ignore[no-any-return]  # pyright: ignore[reportReturnType]
             elif dirty():
                 raise Spoiled(cell)
             count += 1
