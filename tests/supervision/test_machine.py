@@ -387,6 +387,11 @@ def test_new_children_begin_with_generation_1_once_every_end_was_reported() -> N
     rig.declined("a")
     assert rig.add("a") == [Start("a", 1)]
     rig.failed("a")
+    assert rig.add(Member("a", "temporary")) == [Start("a", 1)]
+    rig.started("a")
+    rig.ask("terminate", "a")
+    rig.exited("a")
+    rig.stopped("a")
     assert rig.add("a") == [Start("a", 1)]
 
 

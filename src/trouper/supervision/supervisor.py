@@ -20,21 +20,17 @@ import attrs
 
 from trouper.actors.cell import Cell
 from trouper.errors import (
-    DuplicateChild,
     RestartLimitExceeded,
-    SpecError,
     StartFailed,
     StartTimeout,
     StopTimeout,
     Unkillable,
-    Words,
 )
 from trouper.events import ActorDeclined, ActorEnded, ActorStarted
 from trouper.events import Restarting as RestartingEvent
 from trouper.reasons import KILLED, SHUTDOWN, restart_limit, start_failed, timeout
 from trouper.supervision import actions as act
 from trouper.supervision.deaths import Deaths
-from trouper.supervision.dynamic import Dynamic
 from trouper.supervision.machine import Machine
 from trouper.supervision.members import Member
 from trouper.supervision.place import default_name, place
@@ -44,11 +40,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from trouper.actors.options import Options
-    from trouper.actors.ref import Ref
     from trouper.actors.world import Boss, World
     from trouper.lanes.lane import Lane, Timer
     from trouper.lanes.slot import Slot
     from trouper.reasons import Reason
+    from trouper.supervision.dynamic import Dynamic
     from trouper.supervision.place import Placed
     from trouper.supervision.spec import Supervisor
 
@@ -435,111 +431,12 @@ class Branch:
         return self.below(node.name)
 
 
-class Spawned(Branch):
-    """The supervisor of what one generation of an actor spawned."""
-
-    def __init__(self, world: World, cell: Cell, spec: Supervisor) -> None:
-        lane = world.control if cell.threaded else cell.ref.lane
-        super().__init__(world, lane, SpawnerBoss(cell, self), cell.name, cell.path, spec)
-        self.spawned = 0
-        self.machine = Dynamic(spec.limit)
-
-    def spawn(self, child: Child[Any]) -> Ref[Any]:
-        """In the actor's own thread: make the child's place, and have it started."""
-        if child.ref.cell is not None:
-            raise DuplicateChild(
-                self.path, "spawn", child, "a child that runs nowhere and never did; call child(...) again"
-            )
-        name = child.choice.name
-        if name is None:
-            self.spawned += 1
-            name = f"{child.definition.default_name}-{self.spawned}"
-        if name in self.nodes:
-            raise SpecError(self.path, "name", Words(f"{name!r}, which a running child has"), "a name that is free")
-        cell = self.nodes[name] = Cell(self.world, self, name, child)
-        self.lane.do(self.adopt, cell)
-        return child.ref
-
-    def adopt(self, cell: Cell) -> None:
-        machine = self.machine
-        if machine is None:
-            del self.nodes[cell.name]
-            cell.close()
-            return
-        choice = cell.child.choice
-        machine.add(
-            None, Member(cell.name, choice.restart if "restart" in choice.given else "transient"), self.lane.now()
-        )
-        self.pump()
-
-    def hear_of_start(self, name: str, generation: int) -> None:
-        """Nothing follows from it: no need to wait for its turn, in the same lane."""
-        self.lane.do(self.on_started, name, generation)
-
-    def start_limit(self, node: Node) -> float:
-        """None is needed for a start that cannot hang without hanging this very lane."""
-        if (
-            isinstance(node, Cell)
-            and not node.child.definition.has_on_start
-            and node.child.definition.flavour == self.lane.flavour
-        ):
-            return inf
-        return super().start_limit(node)
-
-    def limit_path(self, last: str) -> str:
-        """Each child has the limit for itself."""
-        return self.below(last)
-
-    def stop_child(self, ref: Ref[Any]) -> bool:
-        cell = ref.cell
-        if cell is None or self.nodes.get(cell.name) is not cell:
-            return False
-        self.lane.post(self.let_go, cell)
-        return True
-
-    def let_go(self, cell: Cell) -> None:
-        if self.machine is not None and self.nodes.get(cell.name) is cell:
-            self.machine.terminate(None, cell.name, self.lane.now())
-            self.pump()
-
-    def halt(self) -> None:
-        self.lane.post(self.ask_halt)
-
-    def kill(self) -> None:
-        self.lane.post(self.ask_kill)
-
-    def ended(self) -> None:
-        super().ended()
-        self.close()
-
-
 @attrs.frozen
 class Adding:
     """The ticket of a request to add a child."""
 
     name: str
     slot: Slot[Any]
-
-
-class SpawnerBoss:
-    """To whom the supervisor of spawned children reports: the actor that spawned them."""
-
-    def __init__(self, cell: Cell, spawned: Spawned) -> None:
-        self.cell, self.spawned = cell, spawned
-        self.lane, self.path = cell.ref.lane, cell.path
-
-    def hear_of_start(self, name: str, generation: int) -> None:
-        """Nothing was started yet."""
-
-    def on_ended(self, name: str, generation: int, reason: Reason) -> None:
-        current = self.cell.spawner is self.spawned
-        self.cell.spawner_ended(self.spawned)
-        if current and reason.cause is not None:
-            self.cell.crash(reason.cause)
-
-    def on_declined(self, name: str, generation: int, why: str) -> None: ...
-    def on_start_failed(self, name: str, generation: int, reason: Reason) -> None: ...
-    def on_ending(self, name: str, generation: int) -> None: ...
 
 
 def member_of(name: str, options: Options | Supervisor, generation: int) -> Member:

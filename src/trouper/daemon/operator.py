@@ -1,0 +1,195 @@
+"""What an operator can ask of a running tree: OTP's requests, by path, answered in OTP's words."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from trouper.errors import SpecError, UnknownPath, Words, WouldBlockLane
+from trouper.lanes.slot import Slot, in_event_loop
+from trouper.supervision.place import Placed, place
+from trouper.supervision.spec import Child
+from trouper.supervision.supervisor import Branch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from trouper.lanes.trio_lane import TrioLane
+    from trouper.reasons import Reason
+    from trouper.supervision.spec import Supervisor
+
+T = TypeVar("T")
+
+
+class Operator:
+    """The requests of a `Daemon`. They go into the control lane, where supervision is, and come back by a slot."""
+
+    control: TrioLane
+    root: Branch
+
+    async def start(self, child: Child[Any] | Supervisor, *, under: str = "/") -> str:
+        """Add a child to a running supervisor, as OTP's `start_child`; OTP's words come back.
+
+        Args:
+            child: the new child, the last in the order.
+            under: the path of the supervisor.
+
+        Returns:
+            `ok`, `ok_undefined` (it declined to run), `already_started`, `already_present`, `nope` (its start failed),
+            `bad_combination` (significance is not allowed there) or `shutting_down`.
+
+        Raises:
+            UnknownPath: there is no such supervisor.
+        """
+        return await answer(self._start(child, under))
+
+    def start_sync(self, child: Child[Any] | Supervisor, *, under: str = "/") -> str:
+        """Add a child to a running supervisor: the twin of `start` for threads; not for the thread of an event loop.
+
+        Args:
+            child: the new child, the last in the order.
+            under: the path of the supervisor.
+
+        Returns:
+            One of the words of `start`.
+
+        Raises:
+            UnknownPath: there is no such supervisor.
+        """
+        return answer_sync(self._start(child, under))
+
+    async def terminate(self, path: str) -> str:
+        """Stop a child and leave it down, as OTP's `terminate_child`; a temporary one is forgotten.
+
+        Args:
+            path: the child, as `/readers/load`.
+
+        Returns:
+            `ok`, `not_found` or `shutting_down`.
+
+        Raises:
+            UnknownPath: what stands above it is no supervisor.
+        """
+        return await answer(self._request("terminate", path))
+
+    def terminate_sync(self, path: str) -> str:
+        """Stop a child and leave it down: the twin of `terminate` for threads; not for the thread of an event loop."""
+        return answer_sync(self._request("terminate", path))
+
+    async def restart(self, path: str) -> str:
+        """Start a child that is down, as OTP's `restart_child`; that does not count against the limit.
+
+        Args:
+            path: the child.
+
+        Returns:
+            `ok`, `ok_undefined` (it declined to run), `running`, `restarting`, `nope` (its start failed), `not_found`
+            or `shutting_down`.
+
+        Raises:
+            UnknownPath: what stands above it is no supervisor.
+        """
+        return await answer(self._request("restart", path))
+
+    def restart_sync(self, path: str) -> str:
+        """Start a child that is down: the twin of `restart` for threads; not for the thread of an event loop."""
+        return answer_sync(self._request("restart", path))
+
+    async def delete(self, path: str) -> str:
+        """Forget a child that is down, as OTP's `delete_child`.
+
+        Args:
+            path: the child.
+
+        Returns:
+            `ok`, `running`, `restarting`, `not_found` or `shutting_down`.
+
+        Raises:
+            UnknownPath: what stands above it is no supervisor.
+        """
+        return await answer(self._request("delete", path))
+
+    def delete_sync(self, path: str) -> str:
+        """Forget a child that is down: the twin of `delete` for threads; not for the thread of an event loop."""
+        return answer_sync(self._request("delete", path))
+
+    async def children(self, path: str = "/") -> list[tuple[str, str]]:
+        """Names and states of the children of a supervisor, as OTP's `which_children`, in start order.
+
+        Args:
+            path: the supervisor; `/` is the root.
+
+        Returns:
+            Pairs of a name and a state: `running`, `undefined` (down), `restarting`, `starting` or `stopping`.
+
+        Raises:
+            UnknownPath: there is no such supervisor.
+        """
+        slot = self._view(path)
+        await slot.wait()
+        return slot.take()
+
+    def children_sync(self, path: str = "/") -> list[tuple[str, str]]:
+        """Names and states of the children of a supervisor: the twin of `children` for threads."""
+        return wait_sync(self._view(path))
+
+    # -- requests, into the control lane -----------------------------------------------------------------------------
+    def _start(self, child: Child[Any] | Supervisor, under: str) -> Slot[tuple[str, Reason | None]]:
+        nodes = [Placed(under, child)] if isinstance(child, Child) else place(child, under).walk()
+        refuse_running(nodes)
+        return self._at(under, lambda branch, slot: branch.start_child(child, slot))
+
+    def _request(self, verb: str, path: str) -> Slot[tuple[str, Reason | None]]:
+        parent, _, name = path.rpartition("/")
+        return self._at(parent or "/", lambda branch, slot: branch.request(verb, name, slot))
+
+    def _view(self, path: str) -> Slot[list[tuple[str, str]]]:
+        return self._at(path, lambda branch, slot: slot.put(branch.view()))
+
+    def _at(self, path: str, do: Callable[[Branch, Slot[Any]], object]) -> Slot[Any]:
+        slot: Slot[Any] = Slot()
+        self.control.post(self._do_at, path, do, slot)
+        self.settle_late()
+        return slot
+
+    def settle_late(self) -> None:
+        """After the end the caller's own thread sees to its request: nothing runs any more, and that is the answer."""
+        orders = self.control.orders
+        while self.control.over and orders:
+            with suppress(IndexError):
+                order, args = orders.popleft()
+                if order == self._do_at:
+                    order(*args)
+
+    def _do_at(self, path: str, do: Callable[[Branch, Slot[Any]], object], slot: Slot[Any]) -> None:
+        node: Any = self.root
+        for name in filter(None, path.split("/")):
+            node = node.nodes.get(name) if isinstance(node, Branch) else None
+        if not isinstance(node, Branch):
+            slot.fail(UnknownPath(f"given the path {path!r}, allowed: one of a supervisor in the tree"))
+        else:
+            do(node, slot)
+
+
+def refuse_running(nodes: Iterable[Any]) -> None:
+    """A tree runs in one daemon at a time."""
+    for node in nodes:
+        if isinstance(node.spec, Child) and (cell := node.spec.ref.cell) is not None and cell.state != "closed":
+            given = Words(f"a child that runs at {cell.path} already")
+            raise SpecError(node.path, "tree", given, "one that runs in no other daemon")
+
+
+async def answer(slot: Slot[tuple[str, Reason | None]]) -> str:
+    await slot.wait()
+    return slot.take()[0]
+
+
+def answer_sync(slot: Slot[tuple[str, Reason | None]]) -> str:
+    return wait_sync(slot)[0]
+
+
+def wait_sync(slot: Slot[T]) -> T:
+    if in_event_loop():
+        raise WouldBlockLane("a *_sync call on the thread of an event loop, which it would stop; use its async twin")
+    slot.wait_sync()
+    return slot.take()
