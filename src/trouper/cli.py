@@ -139,4 +139,7 @@ def failed_import(name: str, error: BaseException) -> BadTarget:
     logging.getLogger("trouper").debug("importing %s failed:\n%s", name, "".join(traceback.format_exception(error)))
     frame = traceback.extract_tb(error.__traceback__)[-1]
     text = " ".join(str(error).split())
-    return BadTarget(f"importing {name} failed at {frame.filename}:{frame.lineno}: {type(error).__name__}: {text}")
+    at = f"{frame.filename}:{frame.lineno}"
+    if isinstance(error, SyntaxError) and error.filename is not None:
+        at, text = f"{error.filename}:{error.lineno}", error.msg
+    return BadTarget(f"importing {name} failed at {at}: {type(error).__name__}: {text}")

@@ -84,5 +84,9 @@ def restart_limit(cause: BaseException | None, why: object = None) -> Reason:
 
 
 def _told(error: BaseException) -> str:
-    name, text = type(error).__name__, str(error)
+    name = type(error).__name__
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001 - an exception of the user's that cannot be told must not fail us
+        text = "(its text fails)"
     return f"{name}: {text}" if text else name

@@ -267,6 +267,23 @@ def test_what_no_supervisor_can_heal_fails_the_daemon(
     error.__traceback__ = None
 
 
+@pytest.mark.parametrize("where", ["control", "its own"])
+def test_a_lane_that_breaks_fails_the_daemon(flavour: FlavourName, host: Host, where: str) -> None:
+    actor = child(raiser(flavour, "receive", Boom()))
+
+    def break_it() -> None:
+        raise Boom("a bug of the runtime")
+
+    async def body(daemon: Daemon) -> None:
+        lane: Any = daemon.control if where == "control" else actor.ref.lane
+        lane.post(break_it)
+        await until(lambda: False)
+
+    with pytest.raises(DaemonFailed) as caught:
+        host.run(one_for_one(actor), body, stop_within=0.5)
+    assert "a bug of the runtime" in {str(error) for error in chain(caught.value)}
+
+
 def test_a_group_of_ordinary_errors_is_a_crash(flavour: FlavourName, host: Host) -> None:
     actor = child(raiser(flavour, "receive", ExceptionGroup("group", [Boom(), ValueError()])))
 

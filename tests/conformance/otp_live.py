@@ -239,7 +239,7 @@ class LiveStage:
 
 def told(order: tuple[Callable[..., object], tuple[Any, ...]], verb: str, name: str) -> bool:
     fn, args = order
-    return getattr(fn, "__name__", "") == verb and args[:1] == (name,)
+    return getattr(fn, "__name__", "") == verb and bool(args) and getattr(args[0], "name", None) == name
 
 
 def until(condition: Callable[[], object]) -> None:

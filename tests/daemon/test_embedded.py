@@ -367,7 +367,7 @@ def test_a_tree_runs_in_one_daemon_at_a_time(host: Host, notes: Notes) -> None:
 
     async def program() -> None:
         async with open_daemon(tree):
-            with pytest.raises(SpecError, match="a child that runs at /in_trio already"):
+            with pytest.raises(SpecError, match="a child that stands at /in_trio already"):
                 async with open_daemon(tree):
                     pass
         async with open_daemon(tree):

@@ -21,6 +21,7 @@ from collections import deque
 from functools import partial
 from threading import Thread, get_ident
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 import trio
 
@@ -98,6 +99,7 @@ class Cell:
     halted = 0
     deadline: Timer | None = None
     abandoned = False
+    doomed = gone = 0
     # Of one generation.
     me: Any = None  # its Context, once somebody asked for it
     activity: Activity | None = None
@@ -107,6 +109,7 @@ class Cell:
     inbox: Inbox[Any] | SyncInbox[Any] | None = None
     reason: Reason | None = None
     tasks: set[Any] | None = None
+    claims: WeakSet[Ask] | None = None  # requests that it claimed
     spawner: Spawner | None = None
     busy = False  # in the user's code, in a thread of its own
     stop_wanted = False
@@ -115,6 +118,7 @@ class Cell:
     leaving = False  # it stopped itself
     report: tuple[Callable[..., object], object] | None = None  # what the boss hears in place of its end
     killed: Reason | None = None  # it was told to end at once, for this reason
+    interrupted = False
     told: bool | None = False  # what it does was told to end; None: its tasks, too
     # Of the mailbox.
     refuses = False
@@ -122,7 +126,7 @@ class Cell:
 
     OF_ONE_GENERATION = (
         *("me", "activity", "message", "asked", "hook", "inbox", "reason", "tasks", "spawner"),
-        *("busy", "stop_wanted", "stop_due", "in_on_stop", "killed", "told", "leaving", "report"),
+        *("busy", "stop_wanted", "stop_due", "in_on_stop", "killed", "interrupted", "told", "leaving", "report"),
     )
 
     def __init__(self, world: World, boss: Boss, name: str, child: Any) -> None:
@@ -134,6 +138,7 @@ class Cell:
         self.since = 0.0
         self.state = DOWN
         self.instance: Any = None
+        self.handler_step: Any = step_held
         self.ref: Ref[Any] = child.ref
         self.ref.bind(self, child.choice.mailbox)
 
@@ -186,7 +191,10 @@ class Cell:
             thread.on_broken = self.lane_broke
             self.prepare()
             thread.ready.append(self.ref)
-            thread.launch()
+            try:
+                thread.launch()
+            except RuntimeError as exc:  # the system has no thread for it
+                self.fail_start(exc)
         else:
             lane = self.ref.lane = self.world.lane(self.child.definition.flavour)
             lane.do(self.prepare_and_queue)
@@ -212,27 +220,28 @@ class Cell:
 
     def ask_halt(self) -> None:
         """Ask for a graceful stop. Who sees that it is wanted finds the order already there."""
-        lane = self.ref.lane
-        lane.post(self.halt, self.generation, SHUTDOWN)
+        self.ref.lane.post(self.halt, self.generation, SHUTDOWN)
         self.stop_wanted = True
-        if self.threaded and self.child.definition.has_interrupt and not lane.waits_in_runtime:
-            Thread(target=self.interrupt, name=f"{self.path} interrupt", daemon=True).start()
+        self.send_interrupt()
 
     def ask_kill(self, reason: Reason = KILLED) -> None:
         """Ask for the end at once, with this reason."""
         self.ref.lane.post(self.kill, self.generation, reason)
         self.stop_wanted = True
+        self.send_interrupt()
 
     def close(self, cause: BaseException | None = None) -> None:
         """Nobody plans to start it again: dead letters from now on. The cell is down."""
-        if self.threaded or self.generation == 0:
+        if self.threaded or self.generation == 0 or self.abandoned:
             self.shut(cause)
         else:
             self.ref.lane.do(self.shut, cause)
 
     def shut(self, cause: BaseException | None) -> None:
-        if self.state != DOWN:
+        if (self.state != DOWN and not self.abandoned) or self.ref.cell is not self:
             return
+        if self.generation == 0:  # no lane knows it yet, and somebody may be about to send
+            self.ref.lane, self.ref.run = self.world.control, self.world.context.copy().run
         self.state = CLOSED
         self.refuses = True
         self.ref.accepts = NOTHING
@@ -240,6 +249,19 @@ class Cell:
         self.bury(cause)
         self.ref.queued = False
         self.bury(cause)
+
+    def let_go(self) -> None:
+        """It got no place in the tree after all."""
+        if self.generation == 0:
+            self.ref.cell = None  # type: ignore[assignment]  # pyright: ignore[reportAttributeAccessIssue]
+
+    def send_interrupt(self) -> None:
+        """Once for each generation, and not where a blocking call of the runtime sees the stop by itself."""
+        if not self.threaded or not self.child.definition.has_interrupt or self.interrupted:
+            return
+        if not self.ref.lane.waits_in_runtime:
+            self.interrupted = True
+            Thread(target=self.interrupt, name=f"{self.path} interrupt", daemon=True).start()
 
     def interrupt(self) -> None:
         """In a thread of its own: ask the user's code to let go of what blocks it."""
@@ -283,7 +305,7 @@ class Cell:
         if self.reason is not None:  # told to stop meanwhile, and `on_start` came to its end all the same
             self.wind_down(self.reason)
             return
-        self.boss.hear_of_start(self.name, self.generation)
+        self.boss.hear_of_start(self, self.generation)
         if self.offers:
             self.serve_offers()  # the orders to do so may have gone to an earlier life
         if definition.style == "receive":
@@ -371,6 +393,26 @@ class Cell:
         ask.fail(misfit)
         return self.failed(misfit, ask)
 
+    def claim(self, ask: Ask) -> None:
+        """This generation is to answer it, later."""
+        if self.claims is None:
+            self.claims = WeakSet()
+        self.claims.add(ask)
+
+    def fail_claims(self) -> None:
+        """Who still waits for an answer of this generation is told at once, as by OTP's monitor of a `call`."""
+        claims, self.claims = self.claims, None
+        for ask in list(claims or ()):
+            if not ask.done:
+                self.tell_gone(ask, self.reason or SHUTDOWN)
+
+    def tell_gone(self, ask: Ask, reason: Reason) -> None:
+        """Its generation ended over it, or before it had answered."""
+        stopped = self.child.choice.restart == "temporary" or (self.stop_wanted and reason.cause is None)
+        refusal = (ActorStopped if stopped else ActorRestarted)(ask.request)
+        refusal.__cause__ = reason.cause
+        ask.fail(refusal)
+
     def late(self, ask: Ask, value: object) -> None:
         """Any thread: an answer that nobody waits for any more."""
         self.world.dead(self.ref, value, f"a late reply to {show(ask.request)}, whose asker gave up")
@@ -389,12 +431,9 @@ class Cell:
         That holds for a claimed request, too: its `ReplyTo` may live on in the traceback for as long as that is kept.
         """
         if not isinstance(error, Shutdown):
-            self.world.dead(self.ref, message, f"its handler failed ({reason})", reason.cause)
+            self.world.dead(self.ref, message, f"its handler failed ({reason})")
         if isinstance(message, Ask) and not message.done:
-            stopped = self.child.choice.restart == "temporary" or (self.stop_wanted and reason.cause is None)
-            refusal = (ActorStopped if stopped else ActorRestarted)(message.request)
-            refusal.__cause__ = reason.cause
-            message.fail(refusal)
+            self.tell_gone(message, reason)
 
     def leaked(self, error: LeakedScope) -> None:
         """A step left its task unclean."""
@@ -436,13 +475,12 @@ class Cell:
         if due is None:
             return HELD
         hook, then = due
+        if self.threaded:
+            self.call_hook(hook, then)
+            return HELD
         self.busy = True
         try:
             result = hook()
-            if self.threaded:
-                self.busy = False
-                then(result, None)
-                return HELD
             trap = result.send(None)
         except StopIteration as done:
             self.busy = False
@@ -454,6 +492,17 @@ class Cell:
             self.busy = False
             return self.suspend(result, trap, partial(self.hook_ended, then))
         return HELD
+
+    def call_hook(self, hook: Callable[..., Any], then: Callable[[Any, BaseException | None], object]) -> None:
+        """In the actor's own thread."""
+        result, error = None, None
+        self.busy = True
+        try:
+            result = hook()
+        except BaseException as exc:  # noqa: BLE001 - judged by who comes then
+            error = exc
+        self.busy = False
+        then(result, error)
 
     def hook_ended(
         self, then: Callable[[Any, BaseException | None], object], value: Any, error: BaseException | None
@@ -493,6 +542,10 @@ class Cell:
             if error is not None and not isinstance(error, asyncio.CancelledError):
                 self.fail_at_the_end(error)
             self.advance()
+        elif error is not None and self.state == STARTING:
+            self.reason = self.judge(error)
+            if self.activity is not None:
+                self.activity.cancel()
         elif error is not None:
             self.wind_down(self.judge(error))
 
@@ -514,6 +567,9 @@ class Cell:
 
     def drain(self, reason: Reason) -> None:
         """Refuse new messages and handle what is queued."""
+        if self.leaving:
+            self.wind_down(reason)
+            return
         self.state, self.reason, self.refuses = DRAINING, reason, True
         self.ref.accepts = NOTHING
         if self.child.definition.style == "run":
@@ -529,8 +585,8 @@ class Cell:
 
     def quit(self, generation: int) -> None:
         """It stopped itself."""
-        if self.state == RUNNING and generation == self.generation:
-            self.wind_down(NORMAL)
+        if self.state in (RUNNING, DRAINING) and generation == self.generation:
+            self.wind_down(self.reason or NORMAL)
 
     def kill(self, generation: int, reason: Reason) -> None:
         """An order: end now."""
@@ -554,15 +610,20 @@ class Cell:
             self.halt(self.generation, self.judge(error))
 
     def wind_down(self, reason: Reason) -> None:
-        """The generation ends, for this reason. Never called with the user's code on the stack."""
-        self.state, self.reason = STOPPING, reason
+        """The generation ends, for this reason; the first that is abnormal stands.
+
+        In a lane of its loop it is never called with the user's code on the stack; a thread may be in a blocking call.
+        """
+        if self.state != STOPPING or self.reason is None or not self.reason.abnormal:
+            self.reason = reason
+        self.state = STOPPING
         if not self.in_on_stop:
             self.hook = None  # a `run` that was not begun is not begun any more
         self.ref.step = step_held
         self.ref.queued = True
         self.advance()
         if self.state == STOPPING and not self.stop_wanted:
-            self.boss.lane.post(self.boss.on_ending, self.name, self.generation)
+            self.boss.lane.post(self.boss.on_ending, self, self.generation)
 
     def advance(self) -> None:
         """Go on with the end of the generation, in its order; called again when what it waits for is over."""
@@ -619,11 +680,12 @@ class Cell:
     def finish(self, reason: Reason) -> None:
         report, what = self.report or (self.boss.on_ended, reason)
         self.down()
-        self.boss.lane.post(report, self.name, self.generation, what)
+        self.boss.lane.post(report, self, self.generation, what)
 
     def down(self) -> None:
         """The generation is over: let go of all that belonged to it."""
         self.state = DOWN
+        self.fail_claims()
         ref = self.ref
         ref.step = step_held
         ref.queued = True

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, Never, TypeVar, TypeVarTuple, Un
 
 from trouper.actors.ask import ReplyTo
 from trouper.actors.ref import handling
+from trouper.actors.steps import step_held
 from trouper.errors import AlreadyReplied, NotRunning, Stopping, UsageError, WouldBlockLane, show, type_name
 from trouper.lanes.slot import in_event_loop
 
@@ -93,6 +94,7 @@ class Context(Generic[M]):
         if ask.claimed:
             raise AlreadyReplied(f"{show(message)} was claimed before; keep the ReplyTo of the first call")
         ask.claimed = True
+        cell.claim(ask)
         return ReplyTo(ask, cell.late)
 
     # -- children, tasks and the end ---------------------------------------------------------------------------------
@@ -145,6 +147,8 @@ class Context(Generic[M]):
         elif cell.state == "running":
             cell.leaving = True
             cell.ref.receive = None
+            if cell.child.definition.style == "receive":
+                cell.ref.step = step_held
             cell.ref.lane.post(cell.quit, self._generation)
 
     def start_soon(self, fn: Callable[[Unpack[Ts]], Awaitable[object]], *args: *Ts) -> None:

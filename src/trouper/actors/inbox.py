@@ -10,7 +10,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, final
 
 from trouper.actors.ask import Ask
-from trouper.errors import Stopping
+from trouper.errors import Stopping, UsageError
 from trouper.lanes.slot import Slot
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ class Inbox(BaseInbox[M_co]):
     def __init__(self, cell: Cell) -> None:
         super().__init__(cell)
         self._waiter: Slot[None] | None = None
+        self._tickers: set[Slot[None]] = set()
 
     def __aiter__(self) -> AsyncIterator[M_co]:
         """Iterate over the messages, until the actor is asked to stop."""
@@ -93,7 +94,7 @@ class Inbox(BaseInbox[M_co]):
             try:
                 return self._take()  # type: ignore[no-any-return]
             except IndexError:
-                await self._wait(None)
+                await self._wait()
 
     def ticks(self, every: float) -> AsyncIterator[None]:
         """Yield now and then every `every` seconds, until the actor is asked to stop.
@@ -112,26 +113,32 @@ class Inbox(BaseInbox[M_co]):
         """Wait until `due`; False: no more ticks."""
         lane = self._cell.ref.lane
         while not self._over() and (left := due - lane.now()) > 0:
-            await self._wait(left, messages=False)
+            await self._wait_for_tick(left)
         return not self._over()
 
-    async def _wait(self, timeout: float | None, *, messages: bool = True) -> None:
+    async def _wait(self) -> None:
         """Wait for a message or the end; the mark is cleared before the last look, as everywhere."""
         ref = self._cell.ref
+        if self._waiter is not None:
+            raise UsageError(f"{self._cell.path}: two tasks wait for messages in one inbox, allowed: one")
         waiter: Slot[None] = Slot()
         self._waiter = waiter
-        if messages:
+        try:
             ref.step = self._cell.handler_step
             ref.queued = False
-            if ref.box:
-                ref.queued = True
-                self._waiter = None
-                return
-        try:
-            await waiter.wait(timeout)
+            if not ref.box:
+                await waiter.wait()
         finally:
             self._waiter = None
             ref.queued = True
+
+    async def _wait_for_tick(self, left: float) -> None:
+        waiter: Slot[None] = Slot()
+        self._tickers.add(waiter)
+        try:
+            await waiter.wait(left)
+        finally:
+            self._tickers.discard(waiter)
 
     def wake(self) -> None:
         """The lane: there is a message."""
@@ -141,7 +148,9 @@ class Inbox(BaseInbox[M_co]):
     def end(self) -> bool:
         """The lane: no more messages. Whether somebody waits for one and will see that."""
         self._ended = True
-        waits = self._waiter is not None
+        waits = self._waiter is not None or bool(self._tickers)
+        for ticker in list(self._tickers):
+            ticker.put(None)
         self.wake()
         return waits
 

@@ -7,6 +7,7 @@ box and nobody is woken.
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections import deque
 from contextvars import ContextVar
@@ -15,9 +16,18 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, final
 
 from trouper.actors.ask import Ask
 from trouper.actors.steps import step_held, step_plain
-from trouper.errors import ActorStopped, AskTimeout, MailboxFull, MessageTypeError, SelfAsk, WouldBlockLane, type_name
+from trouper.errors import (
+    ActorStopped,
+    AskTimeout,
+    MailboxFull,
+    MessageTypeError,
+    SelfAsk,
+    WouldBlockLane,
+    show,
+    type_name,
+)
 from trouper.lanes.slot import Slot, in_event_loop
-from trouper.messages import Request
+from trouper.messages import Request, reply_types
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -299,6 +309,8 @@ class Ref(Generic[M_contra]):
         """This message was dropped."""
         if self.cell is not None:
             self.cell.world.overflowed(self, item)
+        else:
+            logging.getLogger("trouper").warning("%r: mailbox full, dropped: %s", self, show(item))
 
     def put(self, item: object) -> None:
         """As `send`, for what needs no look at its type any more."""
@@ -325,6 +337,7 @@ class Ref(Generic[M_contra]):
             raise SelfAsk(
                 f"{self!r} asks itself, and cannot answer before its handler is done; call a method, or `send`"
             )
+        reply_types(type(message))  # what cannot be checked is refused here, not where it is answered
         ask = Ask(message)
         if type(message) not in self.accepts and not self.admits(message, ask):
             raise ActorStopped(message)
@@ -339,8 +352,13 @@ class Ref(Generic[M_contra]):
         """Put the message in, or line up for room; the slot is settled when it is in."""
         if type(message) not in self.accepts and not self.admits(message, message):
             return None
-        if self.cell is None or (len(self.make_box()) < self.capacity and not self.cell.offers):
+        box = self.make_box()
+        if self.cell is None:
             self.put(message)
+            return None
+        if len(box) < self.capacity and not self.cell.offers:
+            box.append(message)  # without a second look: one that another sender was quicker than may be one too many
+            self.nudge()
             return None
         slot: Slot[None] = Slot()
         self.cell.line_up(message, slot)

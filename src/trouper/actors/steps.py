@@ -74,17 +74,19 @@ def step_thread(ref: Ref[Any], batch: int) -> Stepped:
     It says that it is busy *before* it looks whether a stop is wanted; who interrupts it says that a stop is wanted
     *before* it looks whether it is busy. So no message is begun that nobody would interrupt.
     """
-    cell = ref.cell
+    cell, lane = ref.cell, ref.lane
     cell.busy = True
     out: Stepped = None
     if cell.stop_wanted and cell.state == "running":
         cell.busy = False
-        ref.lane.admit()
+        lane.admit()
     else:
         out = step_plain(ref, 1)
         cell.busy = False
         if cell.stopping:
             cell.advance()
+    if lane.over:  # this life is over, and the cell may be in the next one's hands
+        return HELD
     if cell.state == "draining" and not ref.box:
         cell.drained()
     return out if cell.state in ("running", "draining") else HELD

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from threading import Lock
+from threading import Lock, get_ident
 from typing import TYPE_CHECKING, Any, Protocol
 
 from trouper.actors.ask import Ask
@@ -37,11 +37,12 @@ class Boss(Protocol):
     def lane(self) -> Lane: ...
     @property
     def path(self) -> str: ...
-    def hear_of_start(self, name: str, generation: int) -> None: ...
-    def on_declined(self, name: str, generation: int, why: str) -> None: ...
-    def on_start_failed(self, name: str, generation: int, reason: Reason) -> None: ...
-    def on_ending(self, name: str, generation: int) -> None: ...
-    def on_ended(self, name: str, generation: int, reason: Reason) -> None: ...
+    def keeps(self, node: Any) -> bool: ...
+    def hear_of_start(self, node: Any, generation: int) -> None: ...
+    def on_declined(self, node: Any, generation: int, why: str) -> None: ...
+    def on_start_failed(self, node: Any, generation: int, reason: Reason) -> None: ...
+    def on_ending(self, node: Any, generation: int) -> None: ...
+    def on_ended(self, node: Any, generation: int, reason: Reason) -> None: ...
 
 
 class Spawner(Protocol):
@@ -82,19 +83,26 @@ class World:
         self.clock = clock
         self.bus = Bus()
         self.daemon: Daemon | None = None
+        self.stopping = False  # nothing is started any more
+        self.over = False
         self.dead_letters = 0
+        self.publishing: set[int] = set()  # threads in which a dead letter is being told
         self.counting = Lock()  # any thread may find a letter dead
         self.quiet_until: dict[tuple[str, str], float] = {}
         self.suppressed: Counter[tuple[str, str]] = Counter()
 
-    def dead(self, ref: Ref[Any], item: object, why: str, cause: BaseException | None = None) -> None:
+    def dead(self, ref: Ref[Any], item: object, why: str) -> None:
         """Nobody will handle this message. Its asker, if it has one, was or will be told by the caller."""
         message = item.request if isinstance(item, Ask) else item
         with self.counting:
             self.dead_letters += 1
-        if self.bus.active:
-            self.bus.publish(DeadLetter(ref.path or repr(ref), message, why))
-        self.report(logging.WARNING, ref, "dead letter", f"{why}: {show(message)}", cause)
+        self.report(logging.WARNING, ref, "dead letter", f"{why}: {show(message)}")
+        if self.bus.active and (here := get_ident()) not in self.publishing:
+            self.publishing.add(here)  # a listener that sends to a stopped actor must not hear of that for ever
+            try:
+                self.bus.publish(DeadLetter(ref.path or repr(ref), message, why))
+            finally:
+                self.publishing.discard(here)
 
     def overflowed(self, ref: Ref[Any], item: object) -> None:
         """The mailbox was full and this message was dropped."""
@@ -102,7 +110,7 @@ class World:
             self.bus.publish(MailboxOverflow(ref.path or repr(ref), ref.capacity, ref.mailbox.overflow))
         self.dead(ref, item, "mailbox full")
 
-    def report(self, level: int, ref: Ref[Any], kind: str, text: str, cause: BaseException | None = None) -> None:
+    def report(self, level: int, ref: Ref[Any], kind: str, text: str) -> None:
         """Log, at most once in a while for one actor and kind; what was left out is counted in the next record."""
         path = ref.path or repr(ref)
         key, now = (path, kind), self.clock()
@@ -110,7 +118,14 @@ class World:
             self.suppressed[key] += 1
             return
         if len(self.quiet_until) >= MANY:
-            self.quiet_until = {old: until for old, until in self.quiet_until.copy().items() if until > now}
+            self.forget_quiet(now)
         self.quiet_until[key] = now + LOG_EVERY
         more = f" ({left} more since the last such record)" if (left := self.suppressed.pop(key, 0)) else ""
         log.log(level, "%s: %s: %s%s", path, kind, text, more)
+
+    def forget_quiet(self, now: float) -> None:
+        """Let go of those whose time is over, and say how much was held back."""
+        for key in [key for key, until in self.quiet_until.copy().items() if until <= now]:
+            self.quiet_until.pop(key, None)
+            if left := self.suppressed.pop(key, 0):
+                log.warning("%s: %s: %d more", *key, left)

@@ -19,7 +19,7 @@ import trio
 
 from trouper.actors.world import World
 from trouper.daemon.exits import FAILED, OK, code_of
-from trouper.daemon.operator import Operator, refuse_running
+from trouper.daemon.operator import Operator
 from trouper.daemon.watchdog import Watchdog
 from trouper.errors import LaneBroken, RestartLimitExceeded, SpecError, UsageError
 from trouper.events import DaemonReady, DaemonStopping, Escalated
@@ -29,7 +29,7 @@ from trouper.lanes.trio_lane import TrioLane
 from trouper.supervision.place import place
 from trouper.supervision.spawned import Spawned
 from trouper.supervision.spec import Supervisor
-from trouper.supervision.supervisor import Branch
+from trouper.supervision.supervisor import Branch, refuse_kept
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from trouper.lanes.loop_lane import LoopLane
     from trouper.reasons import Reason
     from trouper.supervision.spec import Child
+    from trouper.supervision.supervisor import Node
 
 log = logging.getLogger("trouper")
 
@@ -65,8 +66,9 @@ class Daemon(Operator):
     ) -> None:
         for name, seconds in (("stop_within", stop_within), ("stall_after", stall_after)):
             check_seconds(name, seconds)
+        super().__init__()
         placed = place(tree)
-        refuse_running(placed.walk())
+        refuse_kept(placed.walk())
         self.stop_within = stop_within
         self.new_loop = uvloop_factory() if uvloop else None
         self.control = TrioLane("control")
@@ -192,6 +194,8 @@ class Daemon(Operator):
             self.cause, self.code, self.said = error, self.code or FAILED, "the control lane failed"
             self.on_failed()
         finally:
+            self.world.over = True
+            self.answer_the_rest()
             self.settle_late()
             self.ready.put(None)
             self.over.put(None)
@@ -219,6 +223,7 @@ class Daemon(Operator):
         if self.stop_why is not None:
             return
         self.stop_why = why
+        self.world.stopping = True
         log.info("stopping: %s", why)
         if self.world.bus.active:
             self.world.bus.publish(DaemonStopping(why))
@@ -238,6 +243,7 @@ class Daemon(Operator):
 
     def fatal(self, path: str, error: BaseException) -> None:
         """A failure that no supervisor may heal; from any thread."""
+        self.world.stopping = True  # at once: nobody restarts anything before the order comes
         self.control.post(self.escalate, path, error)
 
     def escalate(self, path: str, error: BaseException) -> None:
@@ -266,10 +272,13 @@ class Root:
         self.daemon = daemon
         self.lane = daemon.control
 
-    def hear_of_start(self, name: str, generation: int) -> None:
-        self.lane.post(self.on_started, name, generation)
+    def keeps(self, node: Node) -> bool:
+        return True
 
-    def on_started(self, name: str, generation: int) -> None:
+    def hear_of_start(self, node: Node, generation: int) -> None:
+        self.lane.post(self.on_started, node, generation)
+
+    def on_started(self, node: Node, generation: int) -> None:
         daemon = self.daemon
         if daemon.stop_why is None:
             seconds = monotonic() - daemon.began
@@ -278,11 +287,11 @@ class Root:
                 daemon.world.bus.publish(DaemonReady(seconds))
         daemon.ready.put(None)
 
-    def on_start_failed(self, name: str, generation: int, reason: Reason) -> None:
+    def on_start_failed(self, node: Node, generation: int, reason: Reason) -> None:
         assert reason.cause is not None
         self.daemon.escalate(getattr(reason.cause, "path", "/"), reason.cause)
 
-    def on_ended(self, name: str, generation: int, reason: Reason) -> None:
+    def on_ended(self, node: Node, generation: int, reason: Reason) -> None:
         daemon = self.daemon
         if reason.abnormal and reason.cause is not None:
             daemon.escalate("/", reason.cause)
@@ -291,8 +300,8 @@ class Root:
                 log.info("the tree has ended by itself")
             daemon.finished()
 
-    def on_declined(self, name: str, generation: int, why: str) -> None: ...
-    def on_ending(self, name: str, generation: int) -> None: ...
+    def on_declined(self, node: Node, generation: int, why: str) -> None: ...
+    def on_ending(self, node: Node, generation: int) -> None: ...
 
 
 SPAWNS = Supervisor("one_for_one", ())

@@ -154,7 +154,8 @@ class TrioHost:
             await fn()
 
     async def closed(self) -> None:
-        await self.ended.wait()
+        with trio.move_on_after(THREADS_END):  # a shielded handler that never ends keeps its loop, not our caller
+            await self.ended.wait()
 
 
 class AsyncioHost:

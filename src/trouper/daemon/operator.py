@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakSet
 
-from trouper.errors import SpecError, UnknownPath, Words, WouldBlockLane
+from trouper.errors import UnknownPath, WouldBlockLane
 from trouper.lanes.slot import Slot, in_event_loop
-from trouper.supervision.place import Placed, place
-from trouper.supervision.spec import Child
+from trouper.supervision.place import place
+from trouper.supervision.spec import Supervisor
 from trouper.supervision.supervisor import Branch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from trouper.lanes.trio_lane import TrioLane
     from trouper.reasons import Reason
-    from trouper.supervision.spec import Supervisor
+    from trouper.supervision.spec import Child
 
 T = TypeVar("T")
 
@@ -26,6 +27,9 @@ class Operator:
 
     control: TrioLane
     root: Branch
+
+    def __init__(self) -> None:
+        self.tickets: WeakSet[Slot[Any]] = WeakSet()
 
     async def start(self, child: Child[Any] | Supervisor, *, under: str = "/") -> str:
         """Add a child to a running supervisor, as OTP's `start_child`; OTP's words come back.
@@ -135,13 +139,18 @@ class Operator:
 
     # -- requests, into the control lane -----------------------------------------------------------------------------
     def _start(self, child: Child[Any] | Supervisor, under: str) -> Slot[tuple[str, Reason | None]]:
-        nodes = [Placed(under, child)] if isinstance(child, Child) else place(child, under).walk()
-        refuse_running(nodes)
-        return self._at(under, lambda branch, slot: branch.start_child(child, slot))
+        if isinstance(child, Supervisor):
+            place(child, under)
+        return self._ticket(self._at(under, lambda branch, slot: branch.start_child(child, slot)))
 
     def _request(self, verb: str, path: str) -> Slot[tuple[str, Reason | None]]:
         parent, _, name = path.rpartition("/")
-        return self._at(parent or "/", lambda branch, slot: branch.request(verb, name, slot))
+        return self._ticket(self._at(parent or "/", lambda branch, slot: branch.request(verb, name, slot)))
+
+    def _ticket(self, slot: Slot[Any]) -> Slot[tuple[str, Reason | None]]:
+        if not slot.done:
+            self.tickets.add(slot)
+        return slot
 
     def _view(self, path: str) -> Slot[list[tuple[str, str]]]:
         return self._at(path, lambda branch, slot: slot.put(branch.view()))
@@ -151,6 +160,11 @@ class Operator:
         self.control.post(self._do_at, path, do, slot)
         self.settle_late()
         return slot
+
+    def answer_the_rest(self) -> None:
+        """At the end: who waits for an answer still gets it."""
+        for slot in list(self.tickets):
+            slot.put(("shutting_down", None))
 
     def settle_late(self) -> None:
         """After the end the caller's own thread sees to its request: nothing runs any more, and that is the answer."""
@@ -169,14 +183,6 @@ class Operator:
             slot.fail(UnknownPath(f"given the path {path!r}, allowed: one of a supervisor in the tree"))
         else:
             do(node, slot)
-
-
-def refuse_running(nodes: Iterable[Any]) -> None:
-    """A tree runs in one daemon at a time."""
-    for node in nodes:
-        if isinstance(node.spec, Child) and (cell := node.spec.ref.cell) is not None and cell.state != "closed":
-            given = Words(f"a child that runs at {cell.path} already")
-            raise SpecError(node.path, "tree", given, "one that runs in no other daemon")
 
 
 async def answer(slot: Slot[tuple[str, Reason | None]]) -> str:

@@ -68,7 +68,7 @@ def run(
     sys.setswitchinterval(SWITCH_INTERVAL)
     gc.set_threshold(*GC_THRESHOLD)
     daemon.on_deadline = lambda: end_process(daemon.code or FAILED)
-    if isfinite(stall_after) and sys.stderr is not None:
+    if isfinite(stall_after) and has_file(sys.stderr):
         # the only thing that works while C code holds the GIL
         daemon.watchdog.each_round = partial(faulthandler.dump_traceback_later, 3 * stall_after)
     try:
@@ -117,3 +117,11 @@ class Signals:
             end_process(128 + number)
         self.asked = True
         self.daemon.begin_stop(name)
+
+
+def has_file(stream: Any) -> bool:
+    """Whether there is a file below it that faulthandler can write to."""
+    try:
+        return stream.fileno() >= 0  # type: ignore[no-any-return]
+    except (AttributeError, OSError, ValueError):
+        return False

@@ -56,7 +56,7 @@ HELD = Held()
 class Activity:
     """A coroutine of one cell that is suspended in a dispatcher's task, which became the cell's task."""
 
-    __slots__ = ("_cancel", "asked", "cell", "coro", "swallowed", "then", "trap")
+    __slots__ = ("_cancel", "asked", "cell", "coro", "then", "trap")
 
     def __init__(
         self, cell: Stepped, coro: Coroutine[Any, Any, Any], then: Callable[[Any, BaseException | None], None]
@@ -66,7 +66,6 @@ class Activity:
         self.then = then
         self.trap: Any = None
         self.asked = False  # a cancellation was asked for
-        self.swallowed = 0  # how often it suspended again all the same
         self._cancel: Callable[[], object] | None = None
 
     def cancel(self) -> None:

@@ -81,8 +81,8 @@ def resume(activity: Activity) -> Generator[Any, Any, Any]:
             trap = run(send, answer) if error is None else run(throw, error)
         except StopIteration as done:
             return done.value
-        if activity.asked:
-            activity.swallowed += 1
+        finally:
+            error = None  # its traceback leads back here
 
 
 class LoopLane(Lane):
@@ -117,7 +117,10 @@ class LoopLane(Lane):
                 error = exc
             if self.over:
                 return
-            if not await self.settle(activity, value, error, caught=guard.caught):
+            captured = activity is not None
+            whole = await self.settle(activity, value, error, caught=guard.caught)
+            activity = value = error = None  # a spare that sleeps must not keep the last crash alive
+            if not whole or (captured and not await self.rest()):
                 return
 
     async def drive(self, activity: Activity, guard: Guard) -> Any:
@@ -132,7 +135,7 @@ class LoopLane(Lane):
         return value
 
     async def settle(self, activity: Activity | None, value: Any, error: BaseException | None, *, caught: bool) -> bool:
-        """After a guard was left: report what became of the activity. False: this dispatcher is done for."""
+        """After a guard was left: report what became of the activity. False: this task is spoiled and to be retired."""
         spoiled = find_spoiled(error)
         if spoiled is not None:
             if activity is None:
@@ -147,8 +150,7 @@ class LoopLane(Lane):
             return False
         if activity is not None:
             activity.ended(value, Cancelled() if caught and error is None else error)
-            return await self.rest()
-        if error is not None and not self.stray(error):
+        elif error is not None and not self.stray(error):
             self.on_broken(self, error)
         return True
 

@@ -32,7 +32,7 @@ class Slot(Generic[T]):
     *before* it looks for a wake-up. So one of them sees the other.
     """
 
-    __slots__ = ("_error", "_first", "_value", "_wake", "done")
+    __slots__ = ("__weakref__", "_error", "_first", "_value", "_wake", "done")
 
     def __init__(self) -> None:
         self._first = [None]
@@ -110,6 +110,7 @@ class Slot(Generic[T]):
 
         self._wake = wake
         if self.done:
+            asleep = False  # or the call that is under way would wake what this task sleeps in later
             return
         if timeout is None:
             await trio.lowlevel.wait_task_rescheduled(abort)

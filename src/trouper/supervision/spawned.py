@@ -56,9 +56,9 @@ class Spawned(Branch):
         )
         self.pump()
 
-    def hear_of_start(self, name: str, generation: int) -> None:
+    def hear_of_start(self, node: Node, generation: int) -> None:
         """Nothing follows from it: no need to wait for its turn, in the same lane."""
-        self.lane.do(self.on_started, name, generation)
+        self.lane.do(self.on_started, node, generation)
 
     def start_limit(self, node: Node) -> float:
         """None is needed for a start that cannot hang without hanging this very lane."""
@@ -66,6 +66,7 @@ class Spawned(Branch):
             isinstance(node, Cell)
             and not node.child.definition.has_on_start
             and node.child.definition.flavour == self.lane.flavour
+            and self.lane is not self.world.control
         ):
             return inf
         return super().start_limit(node)
@@ -78,10 +79,10 @@ class Spawned(Branch):
         cell = ref.cell
         if cell is None or self.nodes.get(cell.name) is not cell:
             return False
-        self.lane.post(self.let_go, cell)
+        self.lane.post(self.end_child, cell)
         return True
 
-    def let_go(self, cell: Cell) -> None:
+    def end_child(self, cell: Cell) -> None:
         if self.machine is not None and self.nodes.get(cell.name) is cell:
             self.machine.terminate(None, cell.name, self.lane.now())
             self.pump()
@@ -104,15 +105,18 @@ class SpawnerBoss:
         self.cell, self.spawned = cell, spawned
         self.lane, self.path = cell.ref.lane, cell.path
 
-    def hear_of_start(self, name: str, generation: int) -> None:
+    def keeps(self, node: Node) -> bool:
+        return True
+
+    def hear_of_start(self, node: Node, generation: int) -> None:
         """Nothing was started yet."""
 
-    def on_ended(self, name: str, generation: int, reason: Reason) -> None:
+    def on_ended(self, node: Node, generation: int, reason: Reason) -> None:
         current = self.cell.spawner is self.spawned
         self.cell.spawner_ended(self.spawned)
         if current and reason.cause is not None:
             self.cell.crash(reason.cause)
 
-    def on_declined(self, name: str, generation: int, why: str) -> None: ...
-    def on_start_failed(self, name: str, generation: int, reason: Reason) -> None: ...
-    def on_ending(self, name: str, generation: int) -> None: ...
+    def on_declined(self, node: Node, generation: int, why: str) -> None: ...
+    def on_start_failed(self, node: Node, generation: int, reason: Reason) -> None: ...
+    def on_ending(self, node: Node, generation: int) -> None: ...

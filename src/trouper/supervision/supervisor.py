@@ -20,11 +20,14 @@ import attrs
 
 from trouper.actors.cell import Cell
 from trouper.errors import (
+    DuplicateChild,
     RestartLimitExceeded,
+    SpecError,
     StartFailed,
     StartTimeout,
     StopTimeout,
     Unkillable,
+    Words,
 )
 from trouper.events import ActorDeclined, ActorEnded, ActorStarted
 from trouper.events import Restarting as RestartingEvent
@@ -33,7 +36,7 @@ from trouper.supervision import actions as act
 from trouper.supervision.deaths import Deaths
 from trouper.supervision.machine import Machine
 from trouper.supervision.members import Member
-from trouper.supervision.place import default_name, place
+from trouper.supervision.place import Placed, default_name, place
 from trouper.supervision.spec import Child
 
 if TYPE_CHECKING:
@@ -45,7 +48,6 @@ if TYPE_CHECKING:
     from trouper.lanes.slot import Slot
     from trouper.reasons import Reason
     from trouper.supervision.dynamic import Dynamic
-    from trouper.supervision.place import Placed
     from trouper.supervision.spec import Supervisor
 
 log = logging.getLogger("trouper")
@@ -56,7 +58,8 @@ GRACE = 5.0  # seconds between the kill and the verdict "unkillable"
 class Node(Protocol):
     """What stands below a supervisor: an actor's cell or another supervisor.
 
-    `halted` is the generation that was told to stop.
+    `halted` is the generation that was told to stop, `doomed` the one that was told to end at once, `gone` the one that
+    ended (or was not begun) when the daemon was stopping already.
     """
 
     name: str
@@ -65,6 +68,8 @@ class Node(Protocol):
     deadline: Timer | None
     abandoned: bool
     halted: int
+    doomed: int
+    gone: int
 
     @property
     def options(self) -> Any: ...
@@ -73,6 +78,7 @@ class Node(Protocol):
     def ask_kill(self, reason: Reason = ...) -> None: ...
     def close(self, cause: BaseException | None = None) -> None: ...
     def stack(self) -> str: ...
+    def let_go(self) -> None: ...
 
 
 class Branch:
@@ -100,13 +106,13 @@ class Branch:
     ) -> None:
         self.world, self.lane, self.boss = world, lane, boss
         self.name, self.path, self.spec = name, path, spec
-        self.generation = self.halted = 0
+        self.generation = self.halted = self.doomed = self.gone = 0
         self.since = 0.0
         self.deadline: Timer | None = None
         self.abandoned = self.killing = False
         self.declared = {placed.name: self.plant(placed) for placed in children}
         self.nodes: dict[str, Node] = {}
-        self.coming: dict[str, Child[Any] | Supervisor] = {}
+        self.coming: dict[str, Node] = {}  # asked for, and not begun yet
         self.deaths = Deaths(path)
         self.machine: Machine | Dynamic | None = None
 
@@ -148,7 +154,7 @@ class Branch:
         """Stop all below, at once."""
         self.killing = True
         for node in list(self.nodes.values()):  # a threading actor may spawn meanwhile
-            if node.deadline is not None or node.halted == node.generation:
+            if node.deadline is not None or node.halted == node.generation > 0:
                 self.kill_node(node, KILLED)
         self.ask_halt()
 
@@ -172,12 +178,13 @@ class Branch:
             HANDLERS[type(action)](self, action)
 
     def do_start(self, action: act.Start) -> None:
-        node = self.nodes.get(action.id) or self.settle_in(action.id)
+        node = self.nodes.get(action.id)
+        if node is None:
+            node = self.nodes[action.id] = self.coming[action.id]
         if self.deaths.open:
             self.deaths.absorbed(node)
-        if node.abandoned:
-            failure = start_failed(Unkillable(self.path_of(node), "an earlier generation still runs"))
-            self.lane.post(self.on_start_failed, node.name, action.generation, failure)
+        if self.world.stopping:
+            node.gone = action.generation  # nothing is started any more; the stop will find nothing to stop
             return
         node.since = self.lane.now()
         limit = self.start_limit(node)
@@ -188,8 +195,8 @@ class Branch:
     def do_stop(self, action: act.Stop) -> None:
         node = self.nodes[action.id]
         node.halted = action.generation
-        if node.abandoned:
-            self.lane.post(self.on_ended, node.name, action.generation, KILLED)
+        if node.abandoned or node.gone == action.generation:
+            self.lane.post(self.nothing_runs, node, action.generation)
             return
         node.ask_halt()
         limit = self.stop_limit(node)
@@ -207,7 +214,7 @@ class Branch:
         node.close(self.deaths.final(node))
 
     def do_up(self, _: act.Up) -> None:
-        self.boss.hear_of_start(self.name, self.generation)
+        self.boss.hear_of_start(self, self.generation)
 
     def do_restarting(self, action: act.Restarting) -> None:
         node, spec = self.nodes[action.id], self.spec
@@ -228,7 +235,9 @@ class Branch:
     def do_answer(self, action: act.Answer) -> None:
         ticket: Any = action.ticket
         if isinstance(ticket, Adding):
-            del self.coming[ticket.name]
+            node = self.coming.pop(ticket.name)
+            if self.nodes.get(ticket.name) is not node:
+                node.let_go()
             ticket = ticket.slot
         if ticket is not None:
             ticket.put((action.result, action.reason))
@@ -240,7 +249,7 @@ class Branch:
             failure = StartFailed(self.path_of(self.nodes[action.id]))
             failure.__cause__ = cause
             cause = failure
-        self.boss.lane.post(self.boss.on_start_failed, self.name, self.generation, start_failed(cause))
+        self.boss.lane.post(self.boss.on_start_failed, self, self.generation, start_failed(cause))
 
     def do_down(self, action: act.Down) -> None:
         self.ended()
@@ -252,7 +261,7 @@ class Branch:
             error = RestartLimitExceeded(path, told, limit.n, limit.within)
             error.__cause__ = reason.cause
             reason = restart_limit(error)
-        self.boss.lane.post(self.boss.on_ended, self.name, self.generation, reason)
+        self.boss.lane.post(self.boss.on_ended, self, self.generation, reason)
 
     def limit_path(self, last: str) -> str:
         """Whose limit was exceeded, when this child was restarted last."""
@@ -260,52 +269,56 @@ class Branch:
 
     def do_stopped(self, _: act.Stopped) -> None:
         self.ended()
-        self.boss.lane.post(self.boss.on_ended, self.name, self.generation, SHUTDOWN)
+        self.boss.lane.post(self.boss.on_ended, self, self.generation, SHUTDOWN)
 
     def ended(self) -> None:
         self.machine = None
         self.deaths.given_up()
 
     # -- what the nodes report ---------------------------------------------------------------------------------------
-    def hear_of_start(self, name: str, generation: int) -> None:
-        """A node runs; called in its thread."""
-        self.lane.post(self.on_started, name, generation)
+    def concerns(self, node: Node) -> bool:
+        """Whether a report is of a node that stands here still, and was not left behind."""
+        return self.nodes.get(node.name) is node and not node.abandoned
 
-    def on_started(self, name: str, generation: int) -> None:
-        node, machine = self.nodes.get(name), self.machine
-        if node is None or machine is None:
+    def hear_of_start(self, node: Node, generation: int) -> None:
+        """A node runs; called in its thread."""
+        self.lane.post(self.on_started, node, generation)
+
+    def on_started(self, node: Node, generation: int) -> None:
+        machine = self.machine
+        if machine is None or not self.concerns(node):
             return
-        if node.deadline is not None and node.halted != generation:
+        if node.deadline is not None and generation not in (node.halted, node.doomed):
             self.disarm(node)
         if self.world.bus.active and isinstance(node, Cell):
             self.world.bus.publish(ActorStarted(node.path, generation, node.child.definition.flavour))
-        machine.started(name, generation, self.lane.now())
+        machine.started(node.name, generation, self.lane.now())
         self.pump()
 
-    def on_declined(self, name: str, generation: int, why: str) -> None:
-        node = self.nodes[name]
+    def on_declined(self, node: Node, generation: int, why: str) -> None:
+        if not self.concerns(node):
+            return
         log.info("%s: declined to run%s", self.path_of(node), f": {why}" if why else "")
         if self.world.bus.active:
             self.world.bus.publish(ActorDeclined(self.path_of(node), generation, why))
-        self.over(node, generation, lambda machine, now: machine.declined(name, generation, now))
+        self.over(node, generation, lambda machine, now: machine.declined(node.name, generation, now))
 
-    def on_start_failed(self, name: str, generation: int, reason: Reason) -> None:
-        node = self.nodes[name]
-        self.died(node, generation, reason)
-        self.over(node, generation, lambda machine, now: machine.start_failed(name, generation, reason, now))
-
-    def on_ending(self, name: str, generation: int) -> None:
-        """It ends by itself, and is not through with that yet."""
-        node = self.nodes.get(name)
-        if node is not None and node.halted != generation:
-            self.arm(node, self.stop_limit(node) or GRACE, self.stop_took_too_long, generation)
-
-    def on_ended(self, name: str, generation: int, reason: Reason) -> None:
-        node = self.nodes.get(name)
-        if node is None:
+    def on_start_failed(self, node: Node, generation: int, reason: Reason) -> None:
+        if not self.concerns(node):
             return
         self.died(node, generation, reason)
-        self.over(node, generation, lambda machine, now: machine.exited(name, generation, reason, now))
+        self.over(node, generation, lambda machine, now: machine.start_failed(node.name, generation, reason, now))
+
+    def on_ending(self, node: Node, generation: int) -> None:
+        """It ends by itself, and is not through with that yet."""
+        if self.concerns(node) and generation not in (node.halted, node.doomed):
+            self.arm(node, self.stop_limit(node) or GRACE, self.stop_took_too_long, generation)
+
+    def on_ended(self, node: Node, generation: int, reason: Reason) -> None:
+        if not self.concerns(node):
+            return
+        self.died(node, generation, reason)
+        self.over(node, generation, lambda machine, now: machine.exited(node.name, generation, reason, now))
 
     def over(self, node: Node, generation: int, tell: Callable[[Machine | Dynamic, float], None]) -> None:
         """Tell the machine that nothing runs there any more: as the answer to its `Stop`, or as what it is."""
@@ -314,11 +327,19 @@ class Branch:
         if machine is None:
             return
         if node.halted == generation:
-            node.halted = 0
-            machine.stopped(node.name, generation, now)
+            self.nothing_runs(node, generation)
+        elif self.world.stopping:
+            node.gone = generation
         else:
             tell(machine, now)
-        self.pump()
+            self.pump()
+
+    def nothing_runs(self, node: Node, generation: int) -> None:
+        """The answer to a `Stop`."""
+        node.halted = 0
+        if self.machine is not None:
+            self.machine.stopped(node.name, generation, self.lane.now())
+            self.pump()
 
     def died(self, node: Node, generation: int, reason: Reason) -> None:
         """Note a death, to be logged once its consequence is known; a stop that went well is no news."""
@@ -366,6 +387,7 @@ class Branch:
 
     def kill_node(self, node: Node, reason: Reason) -> None:
         """End it now, and wait for that a while."""
+        node.doomed = node.generation
         node.ask_kill(reason)
         if isinstance(node, Cell):
             grace = node.child.choice.shutdown
@@ -379,7 +401,10 @@ class Branch:
             "%s: generation %d does not end, not even killed; it is left behind:\n%s", path, generation, node.stack()
         )
         self.world.fatal(path, Unkillable(path))
-        self.on_ended(node.name, generation, KILLED)
+        if node.halted == generation:
+            self.nothing_runs(node, generation)
+        else:
+            node.gone = generation
 
     # -- requests ----------------------------------------------------------------------------------------------------
     def start_child(self, spec: Child[Any] | Supervisor, ticket: Slot[Any]) -> None:
@@ -393,22 +418,26 @@ class Branch:
         if name in self.coming:
             ticket.put(("already_present", None))
             return
-        self.coming[name] = spec
-        machine.add(
-            Adding(name, ticket), member_of(name, spec.choice if isinstance(spec, Child) else spec, 0), self.lane.now()
-        )
+        placed = Placed(self.below(name), spec) if isinstance(spec, Child) else place(spec, self.below(name))
+        try:
+            refuse_kept(placed.walk())
+        except SpecError as error:
+            ticket.fail(error)
+            return
+        node = self.coming[name] = self.plant(placed)
+        machine.add(Adding(name, ticket), member_of(name, node.options, 0), self.lane.now())
         self.pump()
 
-    def settle_in(self, name: str) -> Node:
-        """The node of a child that was added is made when the machine starts it first."""
-        spec = self.coming[name]
-        if isinstance(spec, Child):
-            node: Node = Cell(self.world, self, name, spec)
-        else:
-            path = self.below(name)
-            node = Branch(self.world, self.lane, self, name, path, spec, place(spec, path).children)
-        self.nodes[name] = node
-        return node
+    def keeps(self, node: Node) -> bool:
+        """Whether a node has its place here; any thread may ask."""
+        name = node.name
+        mine = node in (self.nodes.get(name), self.coming.get(name), self.declared.get(name))
+        return mine and not self.world.over and self.boss.keeps(self)
+
+    def let_go(self) -> None:
+        """It got no place in the tree after all."""
+        for node in self.declared.values():
+            node.let_go()
 
     def request(self, verb: str, name: str, ticket: Slot[Any]) -> None:
         """`terminate`, `restart` or `delete` a child."""
@@ -437,6 +466,19 @@ class Adding:
 
     name: str
     slot: Slot[Any]
+
+
+def refuse_kept(nodes: Iterable[Placed]) -> None:
+    """A child has one place in one tree at a time.
+
+    Raises:
+        DuplicateChild: one of them has a place already.
+    """
+    for node in nodes:
+        cell = node.spec.ref.cell if isinstance(node.spec, Child) else None
+        if cell is not None and cell.boss.keeps(cell):
+            given = Words(f"a child that stands at {cell.path} already")
+            raise DuplicateChild(node.path, "tree", given, "one that stands in no running tree, or was deleted there")
 
 
 def member_of(name: str, options: Options | Supervisor, generation: int) -> Member:
