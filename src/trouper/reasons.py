@@ -8,7 +8,7 @@
 | `killed` | it was cancelled because it did not end in time | yes |
 | `start_failed` | construction or `on_start` raised | yes |
 | `timeout` | its start took too long | yes |
-| `restart_limit` | a supervisor (or a spawner) gave up restarting its children | yes |
+| `restart_limit` | a supervisor gave up restarting its children | yes |
 
 Supervision looks only at `abnormal` (a `transient` child is restarted after an abnormal end and after no other); the
 kind, the cause and the why are for people, logs and `Terminated`.

@@ -1,0 +1,120 @@
+"""What becomes of messages that nobody handles, of senders who wait for room, and of requests that were claimed."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+from weakref import WeakSet
+
+from trouper.actors.ask import Ask
+from trouper.actors.life import CLOSED, DOWN, STARTING, Life
+from trouper.actors.ref import boxes
+from trouper.actors.steps import (
+    step_inbox,
+    step_offered,
+)
+from trouper.errors import (
+    ActorRestarted,
+    ActorStopped,
+    show,
+)
+from trouper.reasons import SHUTDOWN
+
+if TYPE_CHECKING:
+    from trouper.lanes.slot import Slot
+    from trouper.reasons import Reason
+
+
+class Letters(Life):
+    """The cell and its mailbox."""
+
+    __slots__ = ()
+
+    def bury(self, cause: BaseException | None = None) -> None:
+        """Turn what waits into dead letters, if nobody will handle it; in any thread."""
+        if self.state != CLOSED:
+            return
+        self.let_in_all()
+        box = self.ref.box
+        while box:
+            try:
+                item = box.popleft()
+            except IndexError:
+                return
+            self.refuse(item, cause)
+
+    def refuse(self, item: object, cause: BaseException | None = None) -> None:
+        """The actor is stopped (or drains): this message is dead, and whoever asked is told at once."""
+        self.world.dead(self.ref, item, "the actor is stopped")
+        if isinstance(item, Ask):
+            stopped = ActorStopped(item.request)
+            stopped.__cause__ = cause
+            item.fail(stopped)
+
+    def line_up(self, item: object, slot: Slot[None]) -> None:
+        """Any thread: this message waits for room."""
+        with boxes:
+            if self.offers is None:
+                self.offers = deque()
+        self.offers.append((item, slot))
+        ref = self.ref
+        if ref.queued and self.state in (DOWN, STARTING):
+            return  # served when it comes up
+        if self.state == CLOSED:
+            self.bury()
+        else:
+            ref.lane.post(self.expect_offers)
+
+    def expect_offers(self) -> None:
+        self.serve_offers()
+        if self.offers and self.ref.step is self.handler_step and self.ref.step is not step_inbox:
+            self.ref.step = step_offered
+
+    def serve_offers(self) -> None:
+        """Let waiting senders in while there is room."""
+        ref, offers = self.ref, self.offers
+        if offers is None:
+            return
+        box = ref.box
+        while offers and len(box) < ref.capacity:
+            item, slot = offers.popleft()
+            if slot.claim():
+                box.append(item)
+                slot.settle(None, None)
+        if not offers and ref.step is step_offered:
+            ref.step = self.handler_step
+        if box and not ref.queued:
+            ref.queued = True
+            ref.lane.enqueue(ref)
+
+    def let_in_all(self) -> None:
+        offers = self.offers
+        while offers:
+            item, slot = offers.popleft()
+            if slot.claim():
+                self.ref.make_box().append(item)
+                slot.settle(None, None)
+
+    def claim(self, ask: Ask) -> None:
+        """This generation is to answer it, later."""
+        if self.claims is None:
+            self.claims = WeakSet()
+        self.claims.add(ask)
+
+    def fail_claims(self) -> None:
+        """Who still waits for an answer of this generation is told at once, as by OTP's monitor of a `call`."""
+        claims, self.claims = self.claims, None
+        for ask in list(claims or ()):
+            if not ask.done:
+                self.tell_gone(ask, self.reason or SHUTDOWN)
+
+    def tell_gone(self, ask: Ask, reason: Reason) -> None:
+        """Its generation ended over it, or before it had answered."""
+        stopped = self.child.choice.restart == "temporary" or (self.stop_wanted and reason.cause is None)
+        refusal = (ActorStopped if stopped else ActorRestarted)(ask.request)
+        refusal.__cause__ = reason.cause
+        ask.fail(refusal)
+
+    def late(self, ask: Ask, value: object) -> None:
+        """Any thread: an answer that nobody waits for any more."""
+        self.world.dead(self.ref, value, f"a late reply to {show(ask.request)}, whose asker gave up")
