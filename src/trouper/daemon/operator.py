@@ -44,6 +44,7 @@ class Operator:
 
         Raises:
             UnknownPath: there is no such supervisor.
+            DuplicateChild: the child has a place in a running tree already.
         """
         return await answer(self._start(child, under))
 
