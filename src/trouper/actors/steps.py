@@ -69,22 +69,25 @@ def step_asked_plain(ref: Ref[Any], ask: Ask) -> Stepped:
 
 
 def step_thread(ref: Ref[Any], batch: int) -> Stepped:
-    """Handle one message in the actor's own thread; orders have their turn before and after each.
+    """Handle messages in the actor's own thread; orders have their turn before and after each.
 
     It says that it is busy *before* it looks whether a stop is wanted; who interrupts it says that a stop is wanted
     *before* it looks whether it is busy. So no message is begun that nobody would interrupt.
     """
     cell, lane = ref.cell, ref.lane
-    cell.busy = True
     out: Stepped = None
-    if cell.stop_wanted and cell.state == "running":
-        cell.busy = False
-        lane.admit()
-    else:
+    for _ in range(batch):
+        cell.busy = True
+        if cell.stop_wanted and cell.state == "running":
+            cell.busy = False
+            lane.admit()
+            break
         out = step_plain(ref, 1)
         cell.busy = False
-        if cell.stopping:
-            cell.advance()
+        if out is not None or lane.orders or not ref.box or cell.stopping:
+            break
+    if cell.stopping:
+        cell.advance()
     if lane.over:  # this life is over, and the cell may be in the next one's hands
         return HELD
     if cell.state == "draining" and not ref.box:

@@ -1,0 +1,431 @@
+"""What went wrong in the life of one actor, each defect with the test that would have told."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+import weakref
+from time import monotonic
+from typing import Any
+
+import attrs
+import pytest
+import trio
+
+from tests.actors.stage import (
+    Boom,
+    Crash,
+    Diary,
+    Echo,
+    Events,
+    FlavourName,
+    Gate,
+    Host,
+    Note,
+    Number,
+    outcome,
+    role,
+    until,
+)
+from trouper import (
+    ActorRestarted,
+    ActorStopped,
+    Daemon,
+    DaemonFailed,
+    Inbox,
+    Mailbox,
+    Request,
+    StartFailed,
+    actor,
+    child,
+    current,
+    one_for_one,
+)
+from trouper.events import DeadLetter
+
+
+class Lost(Request["Missing"]):  # type: ignore[name-defined]  # noqa: F821  # pyright: ignore[reportUndefinedVariable]
+    """Its reply type cannot be resolved."""
+
+
+class Mute(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+# -- messages and failures ---------------------------------------------------------------------------------------------
+def test_an_asker_learns_that_the_reply_type_of_its_request_is_unknown(flavour: FlavourName, host: Host) -> None:
+    @role(flavour, accepts=Lost)
+    class Answers:
+        async def receive(self, message: Any) -> Any:
+            return 1
+
+    one: Any = child(Answers)
+
+    async def body(daemon: Daemon) -> None:
+        error = await outcome(lambda: one.ref.ask(Lost(), timeout=5))
+        assert isinstance(error, TypeError)
+        assert "Missing" in str(error)
+
+    host.run(one_for_one(one), body)
+
+
+def test_an_exception_that_cannot_be_shown_is_a_crash_like_any_other(flavour: FlavourName, host: Host) -> None:
+    @role(flavour)
+    class Frail:
+        async def receive(self, message: Crash) -> None:
+            raise Mute
+
+    one = child(Frail)
+
+    async def body(daemon: Daemon) -> None:
+        events = Events(daemon)
+        one.ref.send(Crash())
+        await events.started("/frail", times=1)
+        assert isinstance((await events.ended("/frail")).reason.cause, Mute)
+
+    host.run(one_for_one(one), body)
+
+
+def test_a_stop_iteration_in_the_run_of_a_thread_is_a_crash(host: Host) -> None:
+    seen = Diary()
+
+    @actor(flavour="threading", restart="transient")
+    class Runs:
+        def run(self) -> None:
+            seen("run")
+            if len(seen.entries) == 1:
+                next(iter([]))
+
+    async def body(daemon: Daemon) -> None:
+        await seen.until(2)
+
+    host.run(one_for_one(child(Runs)), body)
+
+
+def test_a_stop_iteration_in_the_on_start_of_a_thread_is_a_failed_start(host: Host) -> None:
+    @actor(flavour="threading")
+    class Starts:
+        def on_start(self) -> None:
+            next(iter([]))
+
+        def receive(self, message: Note) -> None: ...
+
+    async def body(daemon: Daemon) -> None:
+        await until(lambda: False)
+
+    with pytest.raises(DaemonFailed) as caught:
+        host.run(one_for_one(child(Starts)), body)
+    assert isinstance(caught.value.__cause__, StartFailed)
+    caught.value.__traceback__ = None
+
+
+def test_a_kill_does_not_hide_the_crash_before_it() -> None:
+    async def fails() -> None:
+        raise Boom("the real cause")
+
+    @actor(flavour="trio", shutdown=0.1)
+    class Busy:
+        async def receive(self, message: Note) -> None:
+            current(self).start_soon(fails)
+            await trio.sleep_forever()
+
+    one = child(Busy)
+
+    async def body(daemon: Daemon) -> None:
+        events = Events(daemon)
+        one.ref.send(Note())
+        assert str((await events.ended("/busy")).reason.cause) == "the real cause"
+
+    Host("trio").run(one_for_one(one), body)
+
+
+def test_an_actor_that_listens_for_dead_letters_is_not_told_of_its_own_without_end(
+    flavour: FlavourName, host: Host
+) -> None:
+    @role(flavour, restart="temporary")
+    class Log:
+        async def receive(self, message: DeadLetter | Note) -> None:
+            current(self).stop()
+
+    one = child(Log)
+
+    async def body(daemon: Daemon) -> None:
+        events = Events(daemon)
+        one.ref.send(Note())
+        await events.ended("/log")
+        await until(lambda: one.ref.cell.state == "closed")
+        before = daemon.dead_letters
+        daemon.subscribe(one.ref.send, DeadLetter)
+        one.ref.send(Note())
+        assert daemon.dead_letters - before <= 2
+
+    host.run(one_for_one(one), body)
+
+
+# -- stops -------------------------------------------------------------------------------------------------------------
+def test_a_stop_that_another_handler_calls_holds_the_next_message_back(loop_flavour: FlavourName, host: Host) -> None:
+    seen = Diary()
+    stops: list[Any] = []
+
+    @role(loop_flavour, restart="temporary")
+    class Stopped:
+        async def receive(self, message: Note | Number) -> int:
+            seen(message)
+            stops.append(current(self).stop)
+            return 1
+
+    @role(loop_flavour)
+    class Stopper:
+        other: Any
+
+        async def receive(self, message: Note) -> None:
+            self.other.send(Note("too late"))
+            stops[0]()
+
+    one: Any = child(Stopped)
+    other = child(Stopper, one.ref)
+
+    async def body(daemon: Daemon) -> None:
+        events = Events(daemon)
+        await one.ref.ask(Number())
+        other.ref.send(Note())
+        assert (await events.ended("/stopped")).reason.kind == "normal"
+
+    host.run(one_for_one(one, other), body)
+    assert seen == [Number()]
+
+
+def test_an_actor_that_drains_and_stops_itself_handles_no_more(loop_flavour: FlavourName, host: Host) -> None:
+    seen = Diary()
+
+    @role(loop_flavour, drain=True, shutdown=5.0)
+    class Drains:
+        async def receive(self, message: Note) -> None:
+            seen(message.text)
+            me = current(self)
+            me.daemon.stop()
+            while not me.stop_wanted:
+                await me.sleep(0)
+            me.stop()
+            await me.sleep(0)
+
+    one = child(Drains)
+
+    async def main() -> None:
+        async def body(daemon: Daemon) -> None:
+            one.ref.send(Note("first"))
+            one.ref.send(Note("second"))
+            await seen.until(1)
+
+        await open_and(body)
+
+    async def open_and(body: Any) -> None:
+        from trouper import open_daemon
+
+        async with open_daemon(one_for_one(one), stop_within=10.0) as daemon:
+            await body(daemon)
+
+    begin = monotonic()
+    host.loop(main)
+    assert seen == ["first"]
+    assert monotonic() - begin < 4
+
+
+def test_who_waits_for_a_claimed_request_hears_at_once_that_its_life_is_over(flavour: FlavourName, host: Host) -> None:
+    claims: list[Any] = []
+
+    @role(flavour)
+    class Claims:
+        async def receive(self, message: Number | Crash) -> Any:
+            if isinstance(message, Crash):
+                raise Boom
+            claims.append(current(self).reply_to(message))
+            self.asked()
+            return None
+
+        def asked(self) -> None:
+            current(self).ref.send(Crash())
+
+    one: Any = child(Claims)
+
+    async def body(daemon: Daemon) -> None:
+        assert isinstance(await outcome(lambda: one.ref.ask(Number(), timeout=5)), ActorRestarted)
+
+    host.run(one_for_one(one), body)
+
+
+def test_an_actor_that_was_left_behind_answers_nobody_and_keeps_nothing(host: Host) -> None:
+    gate = Gate()
+    begun = threading.Event()
+
+    @actor(flavour="threading", shutdown=0.05)
+    class Hangs:
+        def receive(self, message: Note | Number) -> int | None:
+            if isinstance(message, Number):
+                return 1
+            begun.set()
+            gate._opened.entries or hold.wait(5)
+            return None
+
+    hold = threading.Event()
+    one: Any = child(Hangs)
+    late: list[Any] = []
+
+    async def body(daemon: Daemon) -> None:
+        one.ref.send(Note())
+        await until(begun.is_set)
+        asking = threading.Thread(target=lambda: late.append(ask_late()))
+        asking.start()
+        late.append(asking)
+        await until(lambda: len(one.ref.box) == 1)
+
+    def ask_late() -> Any:
+        try:
+            return one.ref.ask_sync(Number(), timeout=5)
+        except Exception as error:  # noqa: BLE001 - the test looks at it
+            return error
+
+    try:
+        with pytest.raises(DaemonFailed) as caught:
+            host.run(one_for_one(one), body)
+        late[0].join(2)
+        assert isinstance(late[1], ActorStopped)
+        assert one.ref.cell.state == "closed"
+        assert not one.ref.box
+        caught.value.__traceback__ = None
+    finally:
+        hold.set()
+
+
+# -- inboxes, offers and tasks -----------------------------------------------------------------------------------------
+def test_ticks_beside_a_loop_over_the_inbox_do_not_take_its_wakeups() -> None:
+    seen = Diary()
+    ticks = Diary()
+
+    @actor(flavour="trio")
+    class Ticks:
+        async def run(self, inbox: Inbox[Note]) -> None:
+            async def tick() -> None:
+                async for _ in inbox.ticks(0.01):
+                    ticks("tick")
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(tick)
+                async for message in inbox:
+                    seen(message.text)
+
+    one = child(Ticks)
+
+    async def body(daemon: Daemon) -> None:
+        for count in range(1, 4):
+            await ticks.until(2 * count)
+            one.ref.send(Note(count))
+            await seen.until(count)
+
+    Host("trio").run(one_for_one(one), body)
+    assert seen == [1, 2, 3]
+
+
+def test_an_offer_while_a_failed_start_ends_is_refused_at_once() -> None:
+    ending, end = trio.Event(), trio.Event()
+    offered: list[Any] = []
+
+    async def slow_to_end() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                ending.set()
+                await end.wait()
+
+    @actor(flavour="trio", mailbox=Mailbox(1), restart="temporary")
+    class Fails:
+        async def on_start(self) -> None:
+            current(self).start_soon(slow_to_end)
+            await current(self).sleep(0.01)
+            raise Boom
+
+        async def receive(self, message: Note) -> None: ...
+
+    @actor(flavour="trio")
+    class Parent:
+        async def receive(self, message: Echo) -> Any:
+            ref = current(self).spawn(child(Fails))
+            ref.send(Note())
+            await ending.wait()
+
+            async def offers() -> None:
+                offered.append(await outcome(lambda: ref.offer(Note())))
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(offers)
+                await trio.testing.wait_all_tasks_blocked()
+                end.set()
+            return len(offered)
+
+    parent = child(Parent)
+
+    async def body(daemon: Daemon) -> None:
+        assert await parent.ref.ask(Echo(), timeout=5) == 1
+
+    Host("trio").run(one_for_one(parent), body)
+
+
+def test_a_task_that_crashes_ends_an_on_start_that_waits() -> None:
+    async def fails() -> None:
+        raise Boom("the task failed")
+
+    @actor(flavour="trio", shutdown=5.0)
+    class Waits:
+        async def on_start(self) -> None:
+            current(self).start_soon(fails)
+            await trio.sleep_forever()
+
+        async def receive(self, message: Note) -> None: ...
+
+    async def body(daemon: Daemon) -> None: ...
+
+    begin = monotonic()
+    with pytest.raises(DaemonFailed) as caught:
+        Host("trio").run(one_for_one(child(Waits)), body)
+    assert monotonic() - begin < 3
+    caught.value.__traceback__ = None
+
+
+def test_the_actor_of_a_crash_is_not_kept_by_a_task_that_waits_for_more(loop_flavour: FlavourName, host: Host) -> None:
+    lives = Diary()
+
+    @role(loop_flavour, restart="temporary")
+    class Crashes:
+        async def receive(self, message: Note) -> None:
+            lives(weakref.ref(self))
+            await current(self).sleep(0)
+            raise Boom
+
+    @role(loop_flavour)
+    class Parent:
+        async def receive(self, message: Note) -> None:
+            current(self).spawn(child(Crashes)).send(Note())
+
+    parent = child(Parent)
+
+    async def body(daemon: Daemon) -> None:
+        events = Events(daemon)
+        parent.ref.send(Note())
+        [life] = await lives.until(1)
+        await until(lambda: any("crashes" in getattr(event, "path", "") and hasattr(event, "uptime") for event in events.entries))
+        events.entries.clear()
+
+        def gone() -> bool:
+            gc.collect()
+            return life() is None
+
+        for _ in range(50):
+            if gone():
+                return
+            await (trio.lowlevel.checkpoint() if host.name == "trio" else asyncio.sleep(0))
+        assert gone()
+
+    host.run(one_for_one(parent), body)
