@@ -15,9 +15,11 @@ SOURCES := pyproject.toml constraints.txt
 INSTALL = bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e
 # A test that hangs prints every stack and ends the run, instead of keeping a machine for hours.
 HANG := -o faulthandler_timeout=120 -o faulthandler_exit_on_timeout=true
-PYTEST := -m pytest $(HANG) -m "not long"
+PYTEST := -m pytest $(HANG) -m "not long and not quiet"
+# Their subject is time: they have the machine to themselves, before the parts that run side by side.
+QUIET := -m pytest $(HANG) -q -m "quiet and not long"
 
-.PHONY: help demo test test-long lint format coverage bench clean pytest $(LINTERS)
+.PHONY: quiet help demo test test-long lint format coverage bench clean pytest $(LINTERS)
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -32,6 +34,7 @@ test: .venv/dev.stamp  ## everything: linters, type checkers, tests on every Pyt
 	  if tools/find-python $$version >/dev/null; then present="$$present $$version"; else absent="$$absent $$version"; fi; \
 	done; \
 	echo "Pythons: $$main$$present; absent:$${absent:- none}"; \
+	$(MAKE) --no-print-directory -j1 quiet $$(for version in $$present; do echo quiet-$$version; done) || exit 1; \
 	exec $(BIN)/python tools/side_by_side.py pytest $(LINTERS) $$(for version in $$present; do echo pytest-$$version; done)
 
 test-long: .venv/dev.stamp  ## the tests, with the long ones
@@ -63,6 +66,12 @@ pytest: .venv/dev.stamp
 
 pytest-%: .venv-%/test.stamp
 	@.venv-$*/bin/python $(PYTEST) -o cache_dir=.venv-$*/pytest-cache
+
+quiet: .venv/dev.stamp
+	@$(BIN)/python $(QUIET) -o cache_dir=.venv/pytest-cache
+
+quiet-%: .venv-%/test.stamp
+	@.venv-$*/bin/python $(QUIET) -o cache_dir=.venv-$*/pytest-cache
 
 ruff: .venv/dev.stamp
 	@nice $(BIN)/ruff check .

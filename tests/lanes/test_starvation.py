@@ -27,11 +27,13 @@ def lateness(switch_interval: str = "own", slice_after: str = "own") -> dict[str
 # What is looked for is systematic: with a slice too short for the switch interval every sleep in a flooded daemon is in
 # danger, and its lateness has a heavy tail of tenths of seconds. What must be forgiven is the machine, whose other
 # processes may take the cores for longer than 20 ms; so lateness is counted in the processor time that the daemon
-# itself used. The rest is left to many samples, of which one in a hundred may be as late as it likes. There is one
-# attempt: with a second one, a daemon that starves its threads every other time it is started would pass.
+# itself used, and `make test` runs this first and alone. The rest is left to many samples, of which one in a hundred
+# may be as late as it likes. There is one attempt: with a second one, a daemon that starves its threads every other
+# time it is started would pass.
 SAMPLES = 400
 
 
+@pytest.mark.quiet
 def test_innocent_sleepers_are_late_by_less_than_20_ms_while_all_async_lanes_are_flooded() -> None:
     late = lateness()
     assert late["thread"] < ENOUGH
