@@ -1,0 +1,227 @@
+"""What went wrong between supervisors, daemons and their actors, each defect with the test that would have told."""
+
+from __future__ import annotations
+
+import threading
+from time import monotonic
+from typing import Any
+
+import pytest
+import trio
+
+from tests.actors.stage import Diary, Host, Note, outcome
+from trouper import Daemon, DaemonFailed, actor, child, current, one_for_one, open_daemon
+from trouper.events import ActorEnded
+from trouper.lanes.timers import Timers
+
+
+@actor(flavour="trio")
+class Idle:
+    async def receive(self, message: Note) -> None: ...
+
+
+def in_trio(main: Any) -> None:
+    Host("trio").loop(main)
+
+
+# -- kills -------------------------------------------------------------------------------------------------------------
+def test_a_supervisor_that_is_killed_while_it_boots_ends() -> None:
+    begun = trio.Event()
+
+    @actor(flavour="trio")
+    class Slow:
+        async def on_start(self) -> None:
+            begun.set()
+            await trio.sleep_forever()
+
+        async def receive(self, message: Note) -> None: ...
+
+    tree = one_for_one(one_for_one(child(Slow), child(Idle), name="n").options(shutdown=0))
+
+    async def main() -> None:
+        with trio.CancelScope() as scope:
+            async with trio.open_nursery() as nursery:
+
+                async def leave() -> None:
+                    await begun.wait()
+                    scope.cancel()
+
+                nursery.start_soon(leave)
+                async with open_daemon(tree, stop_within=3):
+                    pass
+
+    start = monotonic()
+    in_trio(main)
+    assert monotonic() - start < 2
+
+
+def test_an_actor_that_came_up_too_late_is_still_killed() -> None:
+    hold = threading.Event()
+    begun, up = threading.Event(), threading.Event()
+
+    @actor(flavour="threading", start_timeout=0.05, shutdown=0.1)
+    class Late:
+        def on_start(self) -> None:
+            if current(self).generation == 2:
+                begun.set()
+                up.wait(0.1)
+
+        def receive(self, message: Note) -> None:
+            raise ValueError
+
+        def on_stop(self, reason: Any) -> None:
+            if current(self).generation == 2:
+                hold.wait(5)
+
+    late = child(Late)
+
+    async def main() -> None:
+        async with open_daemon(one_for_one(late), stop_within=3):
+            late.ref.send(Note())
+            await trio.sleep(2)
+
+    try:
+        with pytest.raises(DaemonFailed, match="does not end"):
+            in_trio(main)
+    finally:
+        hold.set()
+
+
+def test_a_death_that_nothing_could_bring_about_is_told_once() -> None:
+    hold = threading.Event()
+    told: list[ActorEnded] = []
+
+    @actor(flavour="threading", shutdown=0.05)
+    class Stuck:
+        def run(self) -> None:
+            current(self).sleep_sync(100)
+
+        def on_stop(self, reason: Any) -> None:
+            hold.wait(0.25)
+
+    @actor(flavour="trio", shutdown=5.0)
+    class Last:
+        async def receive(self, message: Note) -> None: ...
+
+        async def on_stop(self, reason: Any) -> None:
+            await trio.sleep(0.3)
+
+    async def main() -> None:
+        async with open_daemon(one_for_one(child(Last), child(Stuck)), stop_within=3) as daemon:
+            daemon.subscribe(lambda event: told.append(event) if event.path == "/stuck" else None, ActorEnded)
+
+    with pytest.raises(DaemonFailed):
+        in_trio(main)
+    assert len(told) <= 1
+
+
+def test_a_start_that_took_too_long_is_interrupted() -> None:
+    seen = Diary()
+
+    @actor(flavour="threading", start_timeout=0.05, shutdown=0.5)
+    class Blocks:
+        def __attrs_post_init__(self) -> None:
+            self.free = threading.Event()
+
+        def on_start(self) -> None:
+            if current(self).generation == 1:
+                self.free.wait(3)
+
+        def interrupt(self) -> None:
+            seen("interrupt")
+            self.free.set()
+
+        def receive(self, message: Note) -> None: ...
+
+    async def main() -> None:
+        async with open_daemon(one_for_one(child(Blocks)), stop_within=3):
+            pass
+
+    in_trio(main)
+    assert seen == ["interrupt"]
+
+
+def test_a_thread_that_the_system_refuses_is_a_failed_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    start = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name == "/t":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    @actor(flavour="threading")
+    class T:
+        def receive(self, message: Note) -> None: ...
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+
+    async def main() -> None:
+        async with open_daemon(one_for_one(child(T)), stop_within=1):
+            pass
+
+    with pytest.raises(DaemonFailed, match="/t: the start failed"):
+        in_trio(main)
+
+
+# -- places and requests -----------------------------------------------------------------------------------------------
+def test_a_child_that_was_terminated_is_not_started_in_a_second_place() -> None:
+    one = child(Idle).options(name="a")
+
+    async def body(daemon: Daemon) -> None:
+        assert await daemon.terminate("/a") == "ok"
+        error = await outcome(lambda: daemon.start(one.options(name="b"), under="/g"))
+        assert "stands at /a already" in str(error)
+        assert await daemon.restart("/a") == "ok"
+
+    Host("trio").run(one_for_one(one_for_one(name="g"), one), body)
+
+
+def test_of_two_places_that_a_child_is_started_in_at_once_one_is_refused() -> None:
+    one = child(Idle).options(name="a")
+    outcomes: list[Any] = []
+
+    async def body(daemon: Daemon) -> None:
+        async def start(under: str) -> None:
+            outcomes.append(await outcome(lambda: daemon.start(one, under=under)))
+
+        with trio.fail_after(3):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(start, "/g")
+                nursery.start_soon(start, "/h")
+        assert len(await daemon.children("/g")) + len(await daemon.children("/h")) == 1
+
+    Host("trio").run(one_for_one(one_for_one(name="g"), one_for_one(name="h")), body)
+    assert sum(isinstance(one, Exception) for one in outcomes) == 1
+
+
+# -- the process, and what is kept -------------------------------------------------------------------------------------
+def test_nothing_is_restarted_once_a_failure_went_to_the_root() -> None:
+    lives: list[int] = []
+
+    @actor(flavour="trio")
+    class Exits:
+        async def run(self) -> None:
+            lives.append(current(self).generation)
+            raise SystemExit(3)
+
+    @actor(flavour="trio")
+    class Lasts:
+        async def receive(self, message: Note) -> None: ...
+
+        async def on_stop(self, reason: Any) -> None:
+            await trio.sleep(0.1)
+
+    async def main() -> None:
+        async with open_daemon(one_for_one(one_for_one(child(Exits), name="n"), child(Lasts))):
+            await trio.sleep_forever()
+
+    with pytest.raises((DaemonFailed, SystemExit)):
+        in_trio(main)
+    assert lives == [1]
+
+
+def test_cancelled_timers_do_not_pile_up() -> None:
+    timers = Timers()
+    for _ in range(1000):
+        timers.add(1e6, print).cancel()
+    assert len(timers._heap) < 200
