@@ -11,7 +11,7 @@ import trio
 
 from tests.actors.stage import Diary, Host, Note, outcome
 from trouper import Daemon, DaemonFailed, actor, child, current, one_for_one, open_daemon
-from trouper.events import ActorEnded
+from trouper.events import ActorEnded, Escalated
 from trouper.lanes.timers import Timers
 
 
@@ -78,7 +78,7 @@ def test_an_actor_that_came_up_too_late_is_still_killed() -> None:
     async def main() -> None:
         async with open_daemon(one_for_one(late), stop_within=3):
             late.ref.send(Note())
-            await trio.sleep(2)
+            await trio.sleep_forever()
 
     try:
         with pytest.raises(DaemonFailed, match="does not end"):
@@ -87,8 +87,8 @@ def test_an_actor_that_came_up_too_late_is_still_killed() -> None:
         hold.set()
 
 
-def test_a_death_that_nothing_could_bring_about_is_told_once() -> None:
-    hold = threading.Event()
+def test_the_late_end_of_an_actor_that_was_left_behind_is_no_second_death(caplog: pytest.LogCaptureFixture) -> None:
+    verdict, ended = threading.Event(), threading.Event()
     told: list[ActorEnded] = []
 
     @actor(flavour="threading", shutdown=0.05)
@@ -97,22 +97,27 @@ def test_a_death_that_nothing_could_bring_about_is_told_once() -> None:
             current(self).sleep_sync(100)
 
         def on_stop(self, reason: Any) -> None:
-            hold.wait(0.25)
+            verdict.wait(5)
+            ended.set()
 
     @actor(flavour="trio", shutdown=5.0)
     class Last:
         async def receive(self, message: Note) -> None: ...
 
         async def on_stop(self, reason: Any) -> None:
-            await trio.sleep(0.3)
+            await trio.to_thread.run_sync(ended.wait)
 
     async def main() -> None:
-        async with open_daemon(one_for_one(child(Last), child(Stuck)), stop_within=3) as daemon:
+        async with open_daemon(one_for_one(child(Last), child(Stuck))) as daemon:
             daemon.subscribe(lambda event: told.append(event) if event.path == "/stuck" else None, ActorEnded)
+            daemon.subscribe(lambda _: verdict.set(), Escalated)
 
     with pytest.raises(DaemonFailed):
         in_trio(main)
-    assert len(told) <= 1
+    assert told == []
+    deaths = [text for text in caplog.messages if text.startswith("/stuck: generation 1")]
+    assert len(deaths) == 1
+    assert "left behind" in deaths[0]
 
 
 def test_a_start_that_took_too_long_is_interrupted() -> None:
@@ -197,11 +202,13 @@ def test_of_two_places_that_a_child_is_started_in_at_once_one_is_refused() -> No
 # -- the process, and what is kept -------------------------------------------------------------------------------------
 def test_nothing_is_restarted_once_a_failure_went_to_the_root() -> None:
     lives: list[int] = []
+    go, ended = threading.Event(), threading.Event()
 
     @actor(flavour="trio")
     class Exits:
         async def run(self) -> None:
             lives.append(current(self).generation)
+            await trio.to_thread.run_sync(go.wait)
             raise SystemExit(3)
 
     @actor(flavour="trio")
@@ -209,10 +216,17 @@ def test_nothing_is_restarted_once_a_failure_went_to_the_root() -> None:
         async def receive(self, message: Note) -> None: ...
 
         async def on_stop(self, reason: Any) -> None:
-            await trio.sleep(0.1)
+            """Hold the stop up until the end of the other was judged, and its lane had turns to begin a new life."""
+            await trio.to_thread.run_sync(ended.wait)
+            await current(self).daemon.children("/n")
+            for _ in range(20):
+                await trio.lowlevel.checkpoint()
 
     async def main() -> None:
-        async with open_daemon(one_for_one(one_for_one(child(Exits), name="n"), child(Lasts))):
+        tree = one_for_one(one_for_one(child(Exits).options(restart="transient"), name="n"), child(Lasts))
+        async with open_daemon(tree) as daemon:
+            daemon.subscribe(lambda event: ended.set() if event.path == "/n/exits" else None, ActorEnded)
+            go.set()
             await trio.sleep_forever()
 
     with pytest.raises((DaemonFailed, SystemExit)):
