@@ -246,7 +246,7 @@ def step(coro: Coroutine[Any, Any, R]) -> R:
 
 async def in_lane(lane: Lane, troupe: Cast, workload: str, n: int, k: int) -> Outcome:
     """Have the director run the workload."""
-    crasher = child(troupe.counter)
+    crasher = child(troupe.counter).options(backoff=None)
     decorated: Any = actor(flavour=lane)(ThreadDirector if lane == "threading" else Director)
     director: Child[Play] = child(decorated, lane, troupe, crasher.ref)
     outcomes: list[Outcome] = []

@@ -44,6 +44,7 @@ from trouper.errors import (
     LeakedScope,
     MailboxFull,
     MessageTypeError,
+    NotReady,
     NotRunning,
     ReplyDropped,
     ReplyTypeError,
@@ -65,25 +66,33 @@ from trouper.errors import (
 from trouper.events import (
     ActorDeclined,
     ActorEnded,
+    ActorHeld,
+    ActorReleased,
     ActorStarted,
     DaemonReady,
     DaemonStopping,
     DeadLetter,
+    Degraded,
     Escalated,
     Event,
     LaneStalled,
     MailboxOverflow,
+    Recovered,
     Restarting,
     Subscription,
 )
 from trouper.mailbox.mailbox import Mailbox
 from trouper.messages import Asked, Message, Request
+from trouper.patience import Backoff, Persist
 from trouper.reasons import Reason
+from trouper.supervision.snapshot import Snapshot
 from trouper.supervision.spec import Child, Limit, Supervisor, child, one_for_all, one_for_one, rest_for_one
 
 __all__ = [
     "ActorDeclined",
     "ActorEnded",
+    "ActorHeld",
+    "ActorReleased",
     "ActorRestarted",
     "ActorStarted",
     "ActorStopped",
@@ -91,6 +100,7 @@ __all__ = [
     "AskError",
     "AskTimeout",
     "Asked",
+    "Backoff",
     "Child",
     "Context",
     "Daemon",
@@ -100,6 +110,7 @@ __all__ = [
     "DeadLetter",
     "Declined",
     "DefinitionError",
+    "Degraded",
     "DuplicateChild",
     "Escalated",
     "Event",
@@ -114,8 +125,11 @@ __all__ = [
     "MailboxOverflow",
     "Message",
     "MessageTypeError",
+    "NotReady",
     "NotRunning",
+    "Persist",
     "Reason",
+    "Recovered",
     "Ref",
     "ReplyDropped",
     "ReplyTo",
@@ -125,6 +139,7 @@ __all__ = [
     "Restarting",
     "SelfAsk",
     "Shutdown",
+    "Snapshot",
     "SpecError",
     "StartFailed",
     "StartTimeout",

@@ -20,7 +20,7 @@ TrouperError(Exception)
  |   +- ReplyTypeError (TypeError)          ... of the promised type
  |   +- ReplyDropped                        ... because the handler let go of it
  +- Failure                                 something in the tree failed
- |   +- StartFailed, StartTimeout           while it started
+ |   +- StartFailed, StartTimeout, NotReady while it started
  |   +- StopTimeout, Unkillable             while it stopped
  |   +- RestartLimitExceeded                more often than allowed
  |   +- LeakedScope, StrayCancellation      it broke the rules of its lane
@@ -249,6 +249,12 @@ class StartTimeout(Failure):
     """A child was not ready within its `start_timeout`."""
 
     said = "the start took longer than `start_timeout`"
+
+
+class NotReady(Failure):
+    """A child whose option `readiness` is `"notify"` ended before it called `current(self).ready()`."""
+
+    said = "it ended before it said that it is ready"
 
 
 class StopTimeout(Failure):

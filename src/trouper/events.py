@@ -5,7 +5,9 @@
 | `ActorStarted` | an actor is constructed, and its `on_start` is done |
 | `ActorDeclined` | an actor declined to run |
 | `ActorEnded` | a generation of an actor ended, or its start failed, and why |
-| `Restarting` | a supervisor decided to restart, and counted it |
+| `Restarting` | a supervisor decided to restart, at once or after a delay |
+| `ActorHeld`, `ActorReleased` | an operator holds a child down, or lets it go again |
+| `Degraded`, `Recovered` | a child that is tried for ever is down, or up again |
 | `Escalated` | a failure reached the root |
 | `DeadLetter` | a message that nobody will handle |
 | `MailboxOverflow` | a full mailbox dropped a message |
@@ -82,14 +84,16 @@ class ActorEnded(Event, frozen=True):
 
 
 class Restarting(Event, frozen=True):
-    """A supervisor decided to restart a child by itself, and counted that.
+    """A supervisor decided to restart a child by itself.
 
     Args:
         path: the child.
         reason: the `Reason` why it ended, or why the last attempt to restart it failed.
         used: how many restarts count now, this one included ...
         allowed: ... of how many ...
-        within: ... in so many seconds.
+        within: ... in so many seconds of uptime.
+        delay: seconds until it comes, by the child's backoff.
+        counted: whether it counts; else the child is tried for ever.
     """
 
     path: str
@@ -97,6 +101,52 @@ class Restarting(Event, frozen=True):
     used: int
     allowed: int
     within: float
+    delay: float
+    counted: bool
+
+
+class ActorHeld(Event, frozen=True):
+    """An operator holds a child down: `Daemon.hold`.
+
+    Args:
+        path: the child, or the supervisor.
+    """
+
+    path: str
+
+
+class ActorReleased(Event, frozen=True):
+    """An operator lets a child go that was held: `Daemon.release`.
+
+    Args:
+        path: the child, or the supervisor.
+    """
+
+    path: str
+
+
+class Degraded(Event, frozen=True):
+    """A child is down that is tried for ever (`Persist`, or optional and never up yet): the daemon is degraded.
+
+    Args:
+        path: the child, or the supervisor.
+        reason: the `Reason` why it ended, or why its start failed.
+    """
+
+    path: str
+    reason: Reason
+
+
+class Recovered(Event, frozen=True):
+    """A child that was tried for ever is up, or not wanted any more.
+
+    Args:
+        path: the child, or the supervisor.
+        seconds: for how long it was down.
+    """
+
+    path: str
+    seconds: float
 
 
 class Escalated(Event, frozen=True):

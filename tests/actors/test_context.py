@@ -173,7 +173,7 @@ def parent(flavour: FlavourName, spawn: Any, seen: Diary) -> Any:
 
 
 @pytest.mark.parametrize("below", FLAVOURS)
-def test_an_actor_spawns_children_of_any_flavour_and_they_stop_before_it_in_reverse_order(
+def test_an_actor_spawns_children_of_any_flavour_and_they_stop_before_it_side_by_side(
     flavour: FlavourName, below: FlavourName, host: Host
 ) -> None:
     seen = Diary()
@@ -187,8 +187,9 @@ def test_an_actor_spawns_children_of_any_flavour_and_they_stop_before_it_in_reve
             assert ref.path.startswith("/parent/worker")
         await daemon.terminate("/parent")
         starts, stops = seen.entries[:3], seen.entries[3:]
-        assert starts == [("start", name, 1) for name in ("a", "b", "c")]
-        assert stops == [("stop", name, "shutdown") for name in ("c", "b", "a", "parent")]
+        assert sorted(starts) == [("start", name, 1) for name in ("a", "b", "c")]
+        assert sorted(stops[:3]) == [("stop", name, "shutdown") for name in ("a", "b", "c")]
+        assert stops[3:] == [("stop", "parent", "shutdown")]
         assert isinstance(await ended_ask(refs[0]), ActorStopped)
 
     host.run(one_for_one(family), body)

@@ -41,7 +41,7 @@ from trouper import (
     current,
     one_for_one,
 )
-from trouper.events import ActorDeclined, ActorEnded, DeadLetter
+from trouper.events import ActorDeclined, ActorEnded, ActorStarted, DeadLetter
 
 
 # -- hooks -------------------------------------------------------------------------------------------------------------
@@ -177,9 +177,10 @@ def test_an_on_stop_that_fails_makes_the_end_a_crash_and_keeps_the_first_cause(
     failing = child(Failing)
 
     async def body(daemon: Daemon) -> None:
-        events = Events(daemon, ActorEnded)
+        events = Events(daemon, ActorEnded, ActorStarted)
         failing.ref.send(Crash())
         first = await events.ended("/failing")
+        await events.started("/failing")  # again
         assert first.reason.kind == "crashed"
         assert {str(error) for error in chain(first.reason.cause)} == {"handler", "on_stop"}
         await daemon.terminate("/failing")
@@ -485,7 +486,7 @@ def test_a_generation_never_overlaps_the_one_before(flavour: FlavourName, host: 
             await turn(self)
             self.alive.remove(current(self).generation)
 
-    counted = child(Counted, [])
+    counted = child(Counted, []).options(backoff=None)
 
     async def body(daemon: Daemon) -> None:
         for _ in range(20):

@@ -138,7 +138,7 @@ class LiveStage:
     def child(self, spec: Spec) -> Child[Die]:
         script = Script(spec["id"], self.outcomes.setdefault(spec["id"], iter(())), self.trace, self.alive)
         return child(SCRIPTED[self.flavour], script).options(
-            name=spec["id"], restart=spec["restart"], significant=spec["significant"]
+            name=spec["id"], restart=spec["restart"], significant=spec["significant"], backoff=None
         )
 
     def ended_one(self, event: ActorEnded) -> None:

@@ -169,7 +169,7 @@ class MachineStage:
         while self.inputs:
             self.inputs.popleft()()
             while self.machine.actions:
-                self.act(self.machine.actions.pop(0))
+                self.act(self.machine.actions.popleft())
         answers, self.answers = self.answers, []
         return answers
 

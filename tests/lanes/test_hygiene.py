@@ -516,7 +516,7 @@ def test_leaks_leave_no_dispatchers_behind(place: Place) -> None:
         assert await innocent.ask(Call(tasks)) <= before + SPARES
 
     async def run() -> None:
-        culprit, innocent = place.puppet("culprit"), place.puppet("innocent")
+        culprit, innocent = place.puppet("culprit", backoff=None), place.puppet("innocent")
         async with place.theatre(one_for_one(culprit, innocent, restarts=Limit(1000, within=1.0))) as theatre:
             await body(theatre, culprit.ref, innocent.ref)
 

@@ -67,7 +67,7 @@ def receiver(flavour: FlavourName, *, troubled: bool) -> Any:
                 raise Boom
             return None
 
-    return child(Receiver, Tally()).options(name=f"to_{flavour}")
+    return child(Receiver, Tally()).options(name=f"to_{flavour}", backoff=None)
 
 
 def sender(flavour: FlavourName, receivers: list[Ref[Any]], finished: Diary) -> Any:

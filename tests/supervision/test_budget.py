@@ -7,47 +7,49 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trouper.supervision.budget import Budget
+from trouper.supervision.budget import Budget, Uptime
+
+UP = Uptime()  # of what never was down
 
 
 def test_one_more_than_n_is_over() -> None:
     budget = Budget(2, within=10.0)
-    assert [budget.add(now) for now in (0.0, 1.0, 2.0)] == [False, False, True]
+    assert [budget.add(UP, now) for now in (0.0, 1.0, 2.0)] == [False, False, True]
 
 
 def test_a_budget_of_none_is_over_at_once() -> None:
-    assert Budget(0, within=10.0).add(0.0)
+    assert Budget(0, within=10.0).add(UP, 0.0)
 
 
 @pytest.mark.parametrize(("later", "over"), [(9.999, True), (10.0, False), (10.001, False)])
 def test_a_restart_counts_while_it_is_younger_than_the_window(later: float, over: bool) -> None:
     budget = Budget(1, within=10.0)
-    budget.add(0.0)
-    assert budget.add(later) is over
+    budget.add(UP, 0.0)
+    assert budget.add(UP, later) is over
 
 
 def test_several_at_one_time_count_each() -> None:
     budget = Budget(2, within=0.5)
-    assert [budget.add(7.0) for _ in range(3)] == [False, False, True]
+    assert [budget.add(UP, 7.0) for _ in range(3)] == [False, False, True]
 
 
 def test_an_infinite_window_never_forgets() -> None:
     budget = Budget(1, within=math.inf)
-    budget.add(0.0)
-    assert budget.add(1e300)
+    budget.add(UP, 0.0)
+    assert budget.add(UP, 1e300)
 
 
 def test_used_forgets_without_counting() -> None:
     budget = Budget(3, within=1.0)
-    budget.add(0.0)
-    budget.add(0.5)
+    budget.add(UP, 0.0)
+    budget.add(UP, 0.5)
     assert [budget.used(now) for now in (0.5, 0.5, 1.0, 1.5)] == [2, 2, 1, 0]
 
 
 def test_the_history_holds_the_notes_that_count() -> None:
     budget = Budget(1, within=10.0)
     for now, note in ((0.0, "old"), (5.0, "first"), (12.0, "last")):
-        budget.add(now, note)
+        budget.add(UP, now, note)
     assert budget.history == ("first", "last")
 
 
@@ -63,5 +65,27 @@ def test_over_means_more_than_n_within_the_window(n: int, within: float, steps: 
         now = (times[-1] if times else 0.0) + step
         times.append(now)
         counted = [time for time in times if Fraction(now) - Fraction(time) < Fraction(within)]
-        assert budget.add(now) is (len(counted) > n)
-        assert budget.used(now) == min(len(counted), n + 1)
+        assert budget.add(UP, now) is (len(counted) > n)
+        assert budget.used(now) == len(counted)
+
+
+def test_a_restart_does_not_age_while_what_it_restarted_is_down() -> None:
+    budget, feed, store = Budget(1, within=10.0), Uptime(), Uptime()
+    feed.pause(1.0)
+    budget.add(feed, 1.0)
+    assert budget.used(1000.0) == 1, "down all the time"
+    feed.run(1000.0)
+    assert [budget.used(now) for now in (1009.999, 1010.0)] == [1, 0]
+    budget.add(store, 1010.0)
+    assert budget.add(feed, 1019.5), "each has its own uptime"
+
+
+def test_a_stopwatch_adds_up_what_it_ran() -> None:
+    watch = Uptime(5.0)
+    watch.run(6.0)
+    assert watch.read(7.0) == 2.0
+    watch.pause(8.0)
+    watch.pause(9.0)
+    assert watch.read(100.0) == 3.0
+    watch.run(100.0)
+    assert watch.read(101.5) == 4.5

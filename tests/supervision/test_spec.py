@@ -146,7 +146,7 @@ def test_the_limits_of_an_option_are_allowed(name: str, value: object) -> None:
 
 def test_an_option_that_does_not_exist_is_refused_with_those_that_do() -> None:
     web: Any = child(Web)
-    names = "name, restart, shutdown, start_timeout, significant, mailbox, drain"
+    names = "name, restart, shutdown, start_timeout, significant, mailbox, drain, backoff, readiness, optional"
     assert refusal(web.options, nam="x") == f"child({HERE}.Web): nam: given 'x', allowed: the options {names}"
 
 
@@ -202,7 +202,13 @@ def test_a_supervisor_refuses_what_it_does_not_allow(keywords: dict[str, Any], t
         ({"restart": "no"}, "one_for_one(): restart: given 'no', allowed: 'permanent' | 'transient' | 'temporary'"),
         ({"significant": 1}, "one_for_one(): significant: given 1, allowed: True | False"),
         ({"shutdown": -1}, f"one_for_one(): shutdown: given -1, allowed: {SHUTDOWN}"),
-        ({"drain": 1}, "one_for_one(): drain: given 1, allowed: the options name, restart, significant, shutdown"),
+        (
+            {"drain": 1},
+            (
+                "one_for_one(): drain: given 1, allowed: the options "
+                "name, restart, significant, shutdown, backoff, optional"
+            ),
+        ),
     ],
 )
 def test_the_options_of_a_supervisor_refuse_what_they_do_not_allow(keywords: dict[str, Any], told: str) -> None:

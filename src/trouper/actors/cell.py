@@ -154,7 +154,10 @@ class Cell(Handlers):
         if self.reason is not None:  # told to stop meanwhile, and `on_start` came to its end all the same
             self.wind_down(self.reason)
             return
-        self.boss.hear_of_start(self, self.generation)
+        if self.options.readiness == "on_start" or self.ready_early:
+            self.boss.hear_of_start(self, self.generation)
+        else:
+            self.unready = True
         if self.offers:
             self.serve_offers()  # the orders to do so may have gone to an earlier life
         if definition.style == "receive":
@@ -168,6 +171,14 @@ class Cell(Handlers):
                 self.perform(partial(self.instance.run, self.inbox), self.run_ended)
             else:
                 self.perform(self.instance.run, self.run_ended)
+
+    def tell_ready(self) -> None:
+        """In the actor's own thread: it says that it is up. A second time is harmless."""
+        if self.state == STARTING:
+            self.ready_early = True
+        elif self.unready:
+            self.unready = False
+            self.boss.hear_of_start(self, self.generation)
 
     def fail_start(self, error: BaseException) -> None:
         """Nothing runs, once what `on_start` spawned and started is stopped."""

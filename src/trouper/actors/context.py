@@ -151,6 +151,17 @@ class Context(Generic[M]):
                 cell.ref.step = step_held
             cell.ref.lane.post(cell.quit, self._generation)
 
+    def ready(self) -> None:
+        """Say that the actor is up, where its option `readiness` is `"notify"`.
+
+        Its start counts as done from here on, and the next child starts; one that does not say so fails after its
+        `start_timeout`. Otherwise, and a second time, this does nothing. From the actor's own thread.
+
+        Raises:
+            NotRunning: this generation is over.
+        """
+        self._alive().tell_ready()
+
     def start_soon(self, fn: Callable[[Unpack[Ts]], Awaitable[object]], *args: *Ts) -> None:
         """Run `fn(*args)` in the background, in an async flavour.
 

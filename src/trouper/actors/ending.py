@@ -16,8 +16,9 @@ from trouper.actors.steps import (
     step_draining,
     step_held,
 )
+from trouper.errors import NotReady
 from trouper.lanes.loop_lane import Cancelled
-from trouper.reasons import NORMAL, SHUTDOWN
+from trouper.reasons import NORMAL, SHUTDOWN, start_failed
 
 if TYPE_CHECKING:
     from trouper.actors.world import Spawner
@@ -158,6 +159,8 @@ class Ending(Hooks):
 
     def finish(self, reason: Reason) -> None:
         report, what = self.report or (self.boss.on_ended, reason)
+        if self.unready and self.report is None and not self.stop_wanted:
+            report, what = self.boss.on_start_failed, start_failed(reason.cause or NotReady(self.path))
         self.down()
         self.boss.lane.post(report, self, self.generation, what)
 

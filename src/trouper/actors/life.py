@@ -74,6 +74,8 @@ class Life:
     stop_due = False  # `on_stop` is to be called
     in_on_stop = False
     leaving = False  # it stopped itself
+    ready_early = False  # it said that it is up while its `on_start` was under way
+    unready = False  # it has not said yet that it is up, and is to
     report: tuple[Callable[..., object], object] | None = None  # what the boss hears in place of its end
     killed: Reason | None = None  # it was told to end at once, for this reason
     interrupted = False
@@ -85,6 +87,7 @@ class Life:
     OF_ONE_GENERATION = (
         *("me", "activity", "message", "asked", "hook", "inbox", "reason", "tasks", "spawner"),
         *("busy", "stop_wanted", "stop_due", "in_on_stop", "killed", "interrupted", "told", "leaving", "report"),
+        *("ready_early", "unready"),
     )
 
     def __init__(self, world: World, boss: Boss, name: str, child: Any) -> None:

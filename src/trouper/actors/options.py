@@ -15,12 +15,18 @@ import attrs
 
 from trouper.errors import SpecError
 from trouper.mailbox.mailbox import Mailbox
+from trouper.patience import DEFAULT_BACKOFF, PATIENCE_RULE, is_patience
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from trouper.patience import Backoff
+
 Restart = Literal["permanent", "transient", "temporary"]
 """Which ends restart a child: every one, an abnormal one, none."""
+
+Readiness = Literal["on_start", "notify"]
+"""When a child counts as started: when its `on_start` is done, or when it calls `current(self).ready()`."""
 
 
 class Choices(TypedDict, total=False):
@@ -33,6 +39,9 @@ class Choices(TypedDict, total=False):
     significant: bool
     mailbox: Mailbox
     drain: bool
+    backoff: Backoff | None
+    readiness: Readiness
+    optional: bool
 
 
 def is_seconds(value: object, *, zero: bool) -> bool:
@@ -73,6 +82,9 @@ _RULES: Final[dict[str, tuple[Callable[[Any], bool], str]]] = {
     "significant": (is_bool, BOOL_RULE),
     "mailbox": (lambda value: isinstance(value, Mailbox), "a Mailbox(capacity=..., overflow=...)"),
     "drain": (is_bool, BOOL_RULE),
+    "backoff": (is_patience, PATIENCE_RULE),
+    "readiness": (lambda value: value in get_args(Readiness), " | ".join(map(repr, get_args(Readiness)))),
+    "optional": (is_bool, BOOL_RULE),
 }
 
 OPTION_NAMES: Final = tuple(_RULES)
@@ -117,6 +129,10 @@ class Options:
         significant: whether its own end can end its supervisor (see `auto_shutdown`).
         mailbox: the capacity of its mailbox and what happens beyond.
         drain: whether a graceful stop handles what is queued first.
+        backoff: the delays before its restarts, a `Backoff` or `Persist`; None is none, as in OTP.
+        readiness: whether it counts as started when its `on_start` is done (`"on_start"`), or when it calls
+            `current(self).ready()` (`"notify"`).
+        optional: whether the boot goes on without waiting for it, and does not fail with it.
         given: the names of the options that somebody chose; by default those that differ from the defaults.
 
     Raises:
@@ -130,6 +146,9 @@ class Options:
     significant: bool = attrs.field(default=False, validator=_check)
     mailbox: Mailbox = attrs.field(default=Mailbox(), validator=_check)
     drain: bool = attrs.field(default=False, validator=_check)
+    backoff: Backoff | None = attrs.field(default=DEFAULT_BACKOFF, validator=_check)
+    readiness: Readiness = attrs.field(default="on_start", validator=_check)
+    optional: bool = attrs.field(default=False, validator=_check)
     given: frozenset[str] = attrs.field(default=attrs.Factory(_changed, takes_self=True), kw_only=True, eq=False)
 
     def replace(self, where: object = "Options", /, **changes: Unpack[Choices]) -> Options:

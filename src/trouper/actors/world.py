@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from random import Random
 from threading import Lock, get_ident
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -86,6 +87,8 @@ class World:
         self.stopping = False  # nothing is started any more
         self.over = False
         self.dead_letters = 0
+        self.random = Random()  # noqa: S311 - for the jitter of delays, no secret
+        self.degraded: dict[str, float] = {}  # what is down and tried for ever, and since when
         self.publishing: set[int] = set()  # threads in which a dead letter is being told
         self.counting = Lock()  # any thread may find a letter dead
         self.quiet_until: dict[tuple[str, str], float] = {}

@@ -9,6 +9,7 @@ from weakref import WeakSet
 from trouper.errors import UnknownPath, WouldBlockLane
 from trouper.lanes.slot import Slot, in_event_loop
 from trouper.supervision.place import place
+from trouper.supervision.snapshot import snapshot
 from trouper.supervision.spec import Supervisor
 from trouper.supervision.supervisor import Branch
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from trouper.lanes.trio_lane import TrioLane
     from trouper.reasons import Reason
+    from trouper.supervision.snapshot import Snapshot
     from trouper.supervision.spec import Child
 
 T = TypeVar("T")
@@ -88,8 +90,8 @@ class Operator:
             path: the child.
 
         Returns:
-            `ok`, `ok_undefined` (it declined to run), `running`, `restarting`, `nope` (its start failed), `not_found`
-            or `shutting_down`.
+            `ok`, `ok_undefined` (it declined to run), `running`, `restarting`, `held`, `nope` (its start failed),
+            `not_found`, `simple_one_for_one` (what a spawned child was is forgotten) or `shutting_down`.
 
         Raises:
             UnknownPath: what stands above it is no supervisor.
@@ -107,7 +109,7 @@ class Operator:
             path: the child.
 
         Returns:
-            `ok`, `running`, `restarting`, `not_found` or `shutting_down`.
+            `ok`, `running`, `restarting`, `not_found`, `simple_one_for_one` or `shutting_down`.
 
         Raises:
             UnknownPath: what stands above it is no supervisor.
@@ -118,6 +120,57 @@ class Operator:
         """Forget a child that is down: the twin of `delete` for threads; not for the thread of an event loop."""
         return answer_sync(self._request("delete", path))
 
+    async def hold(self, path: str) -> str:
+        """Stop a child and keep it down until `release`, also when its group, or its supervisor, is restarted.
+
+        Args:
+            path: the child, as `/readers/load`.
+
+        Returns:
+            `ok`, `not_found`, `simple_one_for_one` (not for spawned children and pools) or `shutting_down`.
+
+        Raises:
+            UnknownPath: what stands above it is no supervisor.
+        """
+        return await answer(self._request("hold", path))
+
+    def hold_sync(self, path: str) -> str:
+        """Stop a child and keep it down: the twin of `hold` for threads; not for the thread of an event loop."""
+        return answer_sync(self._request("hold", path))
+
+    async def release(self, path: str) -> str:
+        """Start a child that is held.
+
+        Args:
+            path: the child.
+
+        Returns:
+            `ok`, `ok_undefined` (it declined to run), `nope` (its start failed; it is not held any more), `not_held`,
+            `not_found`, `simple_one_for_one` or `shutting_down`.
+
+        Raises:
+            UnknownPath: what stands above it is no supervisor.
+        """
+        return await answer(self._request("release", path))
+
+    def release_sync(self, path: str) -> str:
+        """Start a child that is held: the twin of `release` for threads; not for the thread of an event loop."""
+        return answer_sync(self._request("release", path))
+
+    async def tree(self) -> Snapshot:
+        """How the whole tree is at this moment; answered at once, whatever is under way in it.
+
+        Returns:
+            The root; `print` shows all of it.
+        """
+        slot = self._tree()
+        await slot.wait()
+        return slot.take()
+
+    def tree_sync(self) -> Snapshot:
+        """How the whole tree is at this moment: the twin of `tree` for threads."""
+        return wait_sync(self._tree())
+
     async def children(self, path: str = "/") -> list[tuple[str, str]]:
         """Names and states of the children of a supervisor, as OTP's `which_children`, in start order.
 
@@ -125,7 +178,8 @@ class Operator:
             path: the supervisor; `/` is the root.
 
         Returns:
-            Pairs of a name and a state: `running`, `undefined` (down), `restarting`, `starting` or `stopping`.
+            Pairs of a name and a state: `running`, `undefined` (down), `restarting`, `backoff` (it waits to be
+            restarted), `held`, `starting` or `stopping`.
 
         Raises:
             UnknownPath: there is no such supervisor.
@@ -146,7 +200,14 @@ class Operator:
 
     def _request(self, verb: str, path: str) -> Slot[tuple[str, Reason | None]]:
         parent, _, name = path.rpartition("/")
-        return self._ticket(self._at(parent or "/", lambda branch, slot: branch.request(verb, name, slot)))
+
+        def ask(branch: Branch, slot: Slot[Any]) -> None:
+            if branch.lane is self.control:
+                branch.request(verb, name, slot)
+            else:
+                branch.lane.post(branch.request, verb, name, slot)
+
+        return self._ticket(self._at(parent or "/", ask))
 
     def _ticket(self, slot: Slot[Any]) -> Slot[tuple[str, Reason | None]]:
         if not slot.done:
@@ -155,6 +216,9 @@ class Operator:
 
     def _view(self, path: str) -> Slot[list[tuple[str, str]]]:
         return self._at(path, lambda branch, slot: slot.put(branch.view()))
+
+    def _tree(self) -> Slot[Snapshot]:
+        return self._at("/", lambda branch, slot: slot.put(snapshot(branch, branch.world)))
 
     def _at(self, path: str, do: Callable[[Branch, Slot[Any]], object]) -> Slot[Any]:
         slot: Slot[Any] = Slot()
@@ -179,7 +243,9 @@ class Operator:
     def _do_at(self, path: str, do: Callable[[Branch, Slot[Any]], object], slot: Slot[Any]) -> None:
         node: Any = self.root
         for name in filter(None, path.split("/")):
-            node = node.nodes.get(name) if isinstance(node, Branch) else None
+            branch = getattr(node, "spawner", node)  # of an actor: what it spawned
+            node = branch.nodes.get(name) if isinstance(branch, Branch) else None
+        node = getattr(node, "spawner", node)
         if not isinstance(node, Branch):
             slot.fail(UnknownPath(f"given the path {path!r}, allowed: one of a supervisor in the tree"))
         else:

@@ -1,8 +1,8 @@
 """What the supervision machine asks of the world: one small immutable value per action.
 
 The machine appends them to `Machine.actions`; whoever drives it carries them out in order. `Start` and `Stop` want an
-answer (`started`, `declined` or `start_failed`; `stopped`), and one of them is outstanding at a time. The others want
-none, but `Retry` wants one call of `resume`.
+answer (`started`, `declined` or `start_failed`; `stopped`). The others want none, but `Retry` wants one call of
+`resume`, and `Wait` one of `due`.
 """
 
 from __future__ import annotations
@@ -49,21 +49,40 @@ class Restarting(msgspec.Struct, frozen=True):
     reason: Reason
     """Why: the exit of the child, or the failure of the last attempt to restart it."""
     used: int
-    """How many restarts count now, this one included."""
+    """How many restarts count now, this one included ..."""
     n: int
-    """How many may."""
+    """... and how many may."""
+    delay: float = 0.0
+    """Seconds until it comes."""
+    counted: bool = True
+    """Whether it counts; else it is tried for ever."""
 
 
 class Retry(msgspec.Struct, frozen=True):
     """A restart failed: call `resume` once, from the back of your own queue, so that requests get a turn before."""
 
 
+class Wait(msgspec.Struct, frozen=True):
+    """Call `due` with the child and its generation when so many seconds are over."""
+
+    id: str
+    generation: int
+    seconds: float
+
+
+class Held(msgspec.Struct, frozen=True):
+    """The child is down because an operator holds it, or (`held` is false) not any more."""
+
+    id: str
+    held: bool
+
+
 class Answer(msgspec.Struct, frozen=True):
     """The reply to a request.
 
     One of OTP's words: `ok`, `ok_undefined` (it declined to run), `already_started`, `already_present`, `running`,
-    `restarting`, `not_found`, `nope` (the start failed), `bad_combination` (significance is not allowed there); and one
-    of ours: `shutting_down`.
+    `restarting`, `not_found`, `nope` (the start failed), `bad_combination` (significance is not allowed there),
+    `simple_one_for_one` (not for spawned children); and ours: `shutting_down`, `held`, `not_held`.
     """
 
     ticket: object
@@ -102,4 +121,4 @@ class Attempt(msgspec.Struct, frozen=True):
 
 
 Last = BootFailed | Down | Stopped
-Action = Start | Stop | Close | Forget | Up | Restarting | Retry | Answer | Last
+Action = Start | Stop | Close | Forget | Up | Restarting | Retry | Wait | Held | Answer | Last

@@ -1,13 +1,54 @@
-"""How many restarts are too many: OTP's restart intensity over a sliding window of float seconds.
+"""How many restarts are too many: OTP's restart intensity, over a window of uptime.
 
-A time `t` counts while `now - t < within`. What is older is dropped, the new time is added, and more than `n` is over.
-The clock is the caller's: whatever it gives, its times must not go backwards.
+A counted restart ages only while what it restarted is not down for it. So a child that fails, needs a minute to come
+up, and fails again uses up its limit however long that takes, as one does that fails ten times a second; where OTP's
+window, which looks at the clock on the wall, has forgotten the first failure before the second comes.
+
+What restarted at an age of `a` counts while `a < within`. What is older is dropped, the new one is added, and more than
+`n` is over. The clock is the caller's: whatever it gives, its times must not go backwards.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from typing import final
+from typing import NamedTuple, final
+
+
+@final
+class Uptime:
+    """A stopwatch that stands still while what it measures is down or on its way up.
+
+    Args:
+        now: seconds; it runs from here on.
+    """
+
+    __slots__ = ("_since", "_total")
+
+    def __init__(self, now: float = 0.0) -> None:
+        self._total = 0.0
+        self._since: float | None = now
+
+    def run(self, now: float) -> None:
+        """Go on; harmless if it runs."""
+        if self._since is None:
+            self._since = now
+
+    def pause(self, now: float) -> None:
+        """Stand still; harmless if it does."""
+        if self._since is not None:
+            self._total += now - self._since
+            self._since = None
+
+    def read(self, now: float) -> float:
+        """Seconds that it ran in all."""
+        return self._total if self._since is None else self._total + now - self._since
+
+
+class Counted(NamedTuple):
+    """One restart that may still count."""
+
+    uptime: Uptime
+    at: float
+    note: object
 
 
 @final
@@ -20,8 +61,8 @@ class Budget:
 
     Example::
 
-        budget = Budget(1, within=10.0)
-        budget.add(0.0), budget.add(10.0), budget.add(19.9)  # False, False, True
+        budget, up = Budget(1, within=10.0), Uptime()
+        budget.add(up, 0.0), budget.add(up, 10.0), budget.add(up, 19.9)  # False, False, True
     """
 
     __slots__ = ("_counted", "n", "within")
@@ -29,12 +70,18 @@ class Budget:
     def __init__(self, n: int, within: float) -> None:
         self.n = n
         self.within = within
-        self._counted: deque[tuple[float, object]] = deque(maxlen=n + 1)  # one more than allowed is over already
+        self._counted: list[Counted] = []
 
-    def add(self, now: float, note: object = None) -> bool:
-        """Count one restart at `now` (seconds) and return whether that is one too many; `note` goes to the history."""
+    def add(self, uptime: Uptime, now: float, note: object = None) -> bool:
+        """Count one restart and return whether that is one too many.
+
+        Args:
+            uptime: the stopwatch of what is restarted.
+            now: seconds.
+            note: for the history.
+        """
         self._forget(now)
-        self._counted.append((now, note))
+        self._counted.append(Counted(uptime, uptime.read(now), note))
         return len(self._counted) > self.n
 
     def used(self, now: float) -> int:
@@ -45,9 +92,8 @@ class Budget:
     @property
     def history(self) -> tuple[object, ...]:
         """The notes of what was counted when the budget was last asked, oldest first."""
-        return tuple(note for _, note in self._counted)
+        return tuple(counted.note for counted in self._counted)
 
     def _forget(self, now: float) -> None:
-        counted = self._counted
-        while counted and not now - counted[0][0] < self.within:
-            counted.popleft()
+        within = self.within
+        self._counted = [one for one in self._counted if one.uptime.read(now) - one.at < within]

@@ -59,6 +59,11 @@ class Child(msgspec.Struct, Generic[M], frozen=True, eq=False):
                 - significant: whether its own end can end its supervisor (see `auto_shutdown`).
                 - mailbox: a `Mailbox`, its capacity and what happens beyond.
                 - drain: whether a graceful stop handles what is queued first.
+                - backoff: the delays before its restarts, a `Backoff` (the default) or a `Persist`; None is none, as in
+                  OTP.
+                - readiness: when it counts as started: when its `on_start` is done (`"on_start"`, the default), or when
+                  it calls `current(self).ready()` (`"notify"`).
+                - optional: whether the boot goes on without waiting for it, and does not fail with it.
 
         Returns:
             Another value for the same actor; put one of them into a tree.

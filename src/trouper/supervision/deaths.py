@@ -9,6 +9,7 @@ import attrs
 
 if TYPE_CHECKING:
     from trouper.reasons import Reason
+    from trouper.supervision.actions import Restarting
 
 log = logging.getLogger("trouper")
 
@@ -63,9 +64,11 @@ class Deaths:
         if death.reason.abnormal:
             death.log("it was being stopped")
 
-    def counted(self, node: Any, reason: Reason, used: int, n: int, within: float) -> None:
-        """It is restarted, and that counts."""
-        self.flush(node, f"restarting it, {used} of {n} in {within:g} s")
+    def restarting(self, node: Any, action: Restarting, within: float) -> None:
+        """It is restarted, soon."""
+        when = f" in {action.delay:.3g} s" if action.delay else ""
+        count = f"{action.used} of {action.n} in {within:g} s" if action.counted else "which does not count"
+        self.flush(node, f"restarting it{when}, {count}")
 
     def absorbed(self, node: Any) -> None:
         """It comes up again with its group."""

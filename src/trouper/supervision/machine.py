@@ -27,10 +27,17 @@ What it decides is what the `supervisor` of Erlang/OTP decides
 
 What it does better
 -------------------
-- The window is measured in float seconds: a restart at `t` counts while `now - t < within`.
+- The window is measured in float seconds, of the uptime of what was restarted: the child alone, or, where the strategy
+  restarts more, all members together (`budget`). So a cycle of failures that is slower than the window escalates, too.
+- A child with a `Backoff` waits before it is restarted, longer each time; its group is down meanwhile. Under `Persist`
+  its restarts do not count. Without one it is OTP's child.
+- Where children are independent (`one_for_one`) and have a backoff, a restart holds up nobody: they start side by side,
+  and other exits and requests are not kept waiting by one that takes long to come up.
+- Nobody waits for the start of an `optional` child, either. Until it has come up once, its start is tried for ever.
+- A child that is *held* stays down, through restarts of its group, until it is released.
 - `stop` pre-empts everything: a start that hangs is stopped, a restart that keeps failing is not waited for, requests
   under way are answered `shutting_down`.
-- `view` and `count` answer at any time, also in the middle of a start.
+- `view` answers at any time, also in the middle of a start.
 - A supervisor over its limit ends with the abnormal reason `restart_limit`, its history and the last exception; OTP's
   ends with `shutdown`, which a transient parent ignores.
 - `Close` says when a child's mailbox has no future, once per time that this becomes true. At the end of the machine it
@@ -43,6 +50,7 @@ from collections import deque
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, final
 
+from trouper.patience import DEFAULT_BACKOFF
 from trouper.reasons import SHUTDOWN, Reason, restart_limit
 from trouper.supervision.actions import (
     Answer,
@@ -51,22 +59,24 @@ from trouper.supervision.actions import (
     Close,
     Down,
     Forget,
+    Held,
     Restarting,
     Retry,
     Start,
     Stop,
     Stopped,
     Up,
+    Wait,
 )
 from trouper.supervision.budget import Budget
 from trouper.supervision.jobs import Jobs
 from trouper.supervision.members import Members
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from trouper.supervision.actions import Action, Last
-    from trouper.supervision.members import Child, Count, Member, State, Strategy
+    from trouper.supervision.members import Child, Member, State, Strategy
 
 AutoShutdown = Literal["never", "any_significant", "all_significant"]
 
@@ -92,7 +102,7 @@ class Machine:
         limit: how many restarts (`n`) are allowed within how many seconds (`within`).
         auto_shutdown: `never`, `any_significant` or `all_significant`.
         members: the children in start order; no two with one id.
-        limit_each: whether every member has that limit for itself, instead of all together.
+        chance: gives random numbers from 0 to less than 1, for the jitter of delays.
 
     Call `boot` once, and first. Times are seconds of one clock that does not go backwards. Example::
 
@@ -107,14 +117,13 @@ class Machine:
         limit: Limited,
         auto_shutdown: AutoShutdown,
         members: Iterable[Member],
-        *,
-        limit_each: bool = False,
+        chance: Callable[[], float] = lambda: 0.0,
     ) -> None:
-        self.actions: list[Action] = []
+        self.actions: deque[Action] = deque()
         self._strategy: Strategy = strategy
         self._auto_shutdown: AutoShutdown = auto_shutdown
-        self._limit = limit
-        self._budget = None if limit_each else Budget(limit.n, limit.within)
+        self._budget = Budget(limit.n, limit.within)
+        self._chance = chance
         self._members = Members()
         self._retries: deque[Child] = deque()  # one for each Retry
         self._tickets: deque[object] = deque()  # of the requests that have no answer yet
@@ -134,15 +143,15 @@ class Machine:
 
     def started(self, child_id: str, generation: int, now: float) -> None:
         """Answer to `Start`: it runs."""
-        self._heard(child_id, generation, "starting", "started", now)
+        self._start_ended(child_id, generation, "started", now)
 
     def declined(self, child_id: str, generation: int, now: float) -> None:
         """Answer to `Start`: it does not want to run (OTP's `ignore`)."""
-        self._heard(child_id, generation, "starting", "declined", now)
+        self._start_ended(child_id, generation, "declined", now)
 
     def start_failed(self, child_id: str, generation: int, reason: Reason, now: float) -> None:
         """Answer to `Start`: it failed, and nothing runs."""
-        self._heard(child_id, generation, "starting", reason, now)
+        self._start_ended(child_id, generation, reason, now)
 
     def stopped(self, child_id: str, generation: int, now: float) -> None:
         """Answer to `Stop`: nothing runs, whether it was stopped or had ended by itself."""
@@ -154,8 +163,8 @@ class Machine:
         child = self._members.get(child_id)
         if child is None or child.generation != generation:
             return
-        child.over = True
-        self._heard(child_id, generation, "starting", reason, now)
+        self._members.fell(child, now)
+        self._start_ended(child_id, generation, reason, now)
         self._jobs.submit(self._judge(child, generation, reason))
 
     def stop(self, now: float) -> None:
@@ -171,6 +180,13 @@ class Machine:
         self._now = now
         if self._retries:
             self._jobs.submit(self._retry(self._retries.popleft()))
+
+    def due(self, child_id: str, generation: int, now: float) -> None:
+        """The delay of a `Wait` is over; ignored if something else became of that child meanwhile."""
+        self._now = now
+        child = self._members.get(child_id)
+        if child is not None:
+            self._jobs.submit(self._end_backoff(child, generation))
 
     # -- what is asked -------------------------------------------------------------------------------------------------
     def add(self, ticket: object, member: Member, now: float) -> None:
@@ -189,18 +205,26 @@ class Machine:
         """Forget a child that is down, as OTP's `delete_child`."""
         self._ask(ticket, self._delete(child_id), now)
 
+    def hold(self, ticket: object, child_id: str, now: float) -> None:
+        """Stop a child and keep it down, also when its group is restarted, until `release`."""
+        self._ask(ticket, self._hold(child_id), now)
+
+    def release(self, ticket: object, child_id: str, now: float) -> None:
+        """Start a child that is held."""
+        self._ask(ticket, self._release(child_id), now)
+
     def view(self) -> list[tuple[str, State]]:
         """Id and state of every member in start order, at any time; `undefined` means that only its spec is there."""
         return self._members.view()
 
-    def count(self) -> Count:
-        """How many members there are, and how many run."""
-        return self._members.count()
-
     # -- one job for each kind of event --------------------------------------------------------------------------------
     def _boot(self) -> _Job:
         for child in list(self._members):
-            if failure := (yield from self._start(child)):
+            if child.state == "held":
+                continue
+            if child.optional:
+                self._launch(child)
+            elif failure := (yield from self._start(child)):
                 yield from self._end(BootFailed(child.id, failure))
                 return
         self.actions.append(Up())
@@ -229,6 +253,10 @@ class Machine:
         if child.state == "restarting":
             yield from self._restart(child, child.failure)
 
+    def _end_backoff(self, child: Child, generation: int) -> _Job:
+        if (child.state, child.generation) == ("backoff", generation):
+            yield from self._bring_up(child)
+
     def _add(self, member: Member) -> _Job:
         if member.significant and (member.restart == "permanent" or self._auto_shutdown == "never"):
             return self._answer("bad_combination")
@@ -252,34 +280,78 @@ class Machine:
     def _delete(self, child_id: str) -> _Job:
         yield from ()  # a job like the others, though it never waits
         child = self._members.get(child_id)
-        if child is None or child.state != "undefined":
+        if child is None or child.state not in {"undefined", "held"}:
             return self._refuse(child)
         self._forget(child)
         return self._answer("ok")
+
+    def _hold(self, child_id: str) -> _Job:
+        child = self._members.get(child_id)
+        if child is None:
+            return self._refuse(child)
+        if child.state != "held":
+            yield from self._stop(child)
+            self._become(child, "held")
+            self.actions.append(Held(child.id, held=True))
+            self._close(child)
+            self._close_stranded()
+        return self._answer("ok")
+
+    def _release(self, child_id: str) -> _Job:
+        child = self._members.get(child_id)
+        if child is None or child.state != "held":
+            return self._answer("not_found" if child is None else "not_held")
+        self.actions.append(Held(child.id, held=False))
+        self._become(child, "undefined")
+        return (yield from self._start_again(child_id))
 
     def _terminate(self, child_id: str) -> _Job:
         child = self._members.get(child_id)
         if child is None:
             return self._refuse(child)
-        yield from self._stop(child)
-        self._retire(child)
-        if self._strategy != "one_for_one":
-            for waiting in self._members.stranded():  # for a restart of `child` that will not come now
-                self._close(waiting)
+        if child.state != "held":
+            yield from self._stop(child)
+            self._retire(child)
+            self._close_stranded()
         return self._answer("ok")
 
     # -- what the jobs are made of -------------------------------------------------------------------------------------
     def _restart(self, child: Child, reason: Reason) -> _Job:
-        budget = self._budget_of(child)
-        if budget.add(self._now, Attempt(self._now, child.id, reason)):
-            yield from self._end(Down(restart_limit(reason.cause, budget.history)))
+        counted, backoff = not child.patient, child.backoff
+        if counted and self._over_limit(child, reason):
+            yield from self._end(Down(restart_limit(reason.cause, self._budget.history)))
             return
-        self.actions.append(Restarting(child.id, reason, budget.used(self._now), budget.n))
+        if backoff is None and not counted:
+            backoff = DEFAULT_BACKOFF  # optional, and never seen: tried for ever, and not in a hurry
+        child.failures += 1
+        delay = 0.0 if backoff is None else backoff.delay(child.failures, self._chance())
+        budget = self._budget
+        self.actions.append(Restarting(child.id, reason, budget.used(self._now), budget.n, delay, counted))
+        if delay > 0:
+            yield from self._stop_group(child)
+            self._become(child, "backoff")
+            self.actions.append(Wait(child.id, child.generation, delay))
+        else:
+            yield from self._bring_up(child)
+
+    def _over_limit(self, child: Child, reason: Reason) -> bool:
+        uptime = child.uptime if self._strategy == "one_for_one" else self._members.uptime
+        return self._budget.add(uptime, self._now, Attempt(self._now, child.id, reason))
+
+    def _bring_up(self, child: Child) -> _Job:
+        """Restart those that share its fate; where that is itself alone, and it has a backoff, nobody waits for it."""
         group = yield from self._stop_group(child)
-        yield from self._start_group(group)
+        if group == [child] and child.backoff is not None and self._strategy == "one_for_one":
+            self._launch(child)
+        else:
+            yield from self._start_group(group)
+
+    def _group(self, child: Child) -> list[Child]:
+        never_up = child.optional and not child.was_up  # nobody has relied on it yet
+        return [child] if never_up else self._members.group(child, self._strategy)
 
     def _stop_group(self, child: Child) -> Generator[None, _Told | None, list[Child]]:
-        group = self._members.group(child, self._strategy)
+        group = [member for member in self._group(child) if member.state != "held"]
         for member in reversed(group):
             yield from self._stop(member)
             if member.restart == "temporary":
@@ -288,11 +360,10 @@ class Machine:
 
     def _start_group(self, group: Iterable[Child]) -> _Job:
         for member in group:
-            if failure := (yield from self._start(member)):
-                member.failure = failure
-                self._members.become(member, "restarting")
-                self._retries.append(member)
-                self.actions.append(Retry())
+            if member.optional:
+                self._launch(member)
+            elif failure := (yield from self._start(member)):
+                self._try_again(member, failure)
                 return
 
     def _end(self, last: Last) -> _Job:
@@ -308,35 +379,47 @@ class Machine:
 
     def _start(self, child: Child) -> Generator[None, _Told | None, Reason | None]:
         """Return why it failed; one that declined has been dealt with."""
-        child.generation += 1
-        child.over = child.closed = False
-        self._members.become(child, "starting")
+        self._launch(child)
         self._busy = child
-        self.actions.append(Start(child.id, child.generation))
         told = yield
         if told == "started":
-            self._members.become(child, "running")
+            self._become(child, "running")
             return None
         if isinstance(told, Reason):
-            self._members.become(child, "undefined")
+            self._become(child, "undefined")
             return told
         self._retire(child)
         return None
 
+    def _launch(self, child: Child) -> None:
+        """Begin a start; without a `yield` nobody waits for it (`_start_ended`)."""
+        child.generation += 1
+        child.over = child.closed = False
+        self._become(child, "starting")
+        self.actions.append(Start(child.id, child.generation))
+
+    def _try_again(self, child: Child, failure: Reason) -> None:
+        """Its restart failed: it comes up again through the driver's queue."""
+        child.failure = failure
+        self._become(child, "restarting")
+        self._retries.append(child)
+        self.actions.append(Retry())
+
     def _stop(self, child: Child) -> _Job:
         if child.state in ("starting", "running") and not child.over:
-            self._members.become(child, "stopping")
+            self._become(child, "stopping")
             self._busy = child
             self.actions.append(Stop(child.id, child.generation))
         if child.state == "stopping":
             yield
             if not child.over:
                 child.unreported = child.generation
-        self._members.become(child, "undefined")
+        if child.state != "held":
+            self._become(child, "undefined")
 
     def _retire(self, child: Child) -> None:
         """It is down, and nobody plans to start it."""
-        self._members.become(child, "undefined")
+        self._become(child, "undefined")
         if child.restart == "temporary":
             self._forget(child)
         else:
@@ -347,18 +430,34 @@ class Machine:
             child.closed = True
             self.actions.append(Close(child.id))
 
+    def _close_stranded(self) -> None:
+        """Those that waited for a restart of a child before them wait in vain, if it does not come."""
+        if self._strategy != "one_for_one":
+            for waiting in self._members.stranded():
+                self._close(waiting)
+
     def _forget(self, child: Child) -> None:
         self._members.remove(child)
         self.actions.append(Forget(child.id))
 
-    def _budget_of(self, child: Child) -> Budget:
-        if self._budget is not None:
-            return self._budget
-        if child.budget is None:
-            child.budget = Budget(self._limit.n, self._limit.within)
-        return child.budget
+    def _become(self, child: Child, state: State) -> None:
+        self._members.become(child, state, self._now)
 
     # -- answers come in if they are waited for, and go out in order ---------------------------------------------------
+    def _start_ended(self, child_id: str, generation: int, told: _Told, now: float) -> None:
+        """A start that somebody waits for goes on there; else what follows is decided here."""
+        child = self._members.get(child_id)
+        if child is self._busy or child is None or (child.generation, child.state) != (generation, "starting"):
+            self._heard(child_id, generation, "starting", told, now)
+            return
+        self._now = now
+        if told == "started":
+            self._become(child, "running")
+        elif isinstance(told, Reason) and child.restart != "temporary":
+            self._try_again(child, told)
+        else:
+            self._retire(child)
+
     def _heard(self, child_id: str, generation: int, state: State, told: _Told, now: float) -> None:
         """Go on if this is what is waited for; else it is too late and changes nothing."""
         child = self._busy
@@ -385,4 +484,9 @@ class Machine:
             self._answer("ok" if child.state == "running" else "ok_undefined")
 
     def _refuse(self, child: Child | None) -> None:
-        self._answer("not_found" if child is None else child.state)
+        if child is None:
+            self._answer("not_found")
+        elif child.state in {"starting", "backoff"}:
+            self._answer("restarting")
+        else:
+            self._answer(child.state)

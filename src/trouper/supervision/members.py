@@ -6,21 +6,27 @@ Everything but a walk over all of them takes the same time however many there ar
 from __future__ import annotations
 
 from itertools import dropwhile, takewhile
-from typing import TYPE_CHECKING, Literal, NamedTuple, final
+from typing import TYPE_CHECKING, Final, Literal, final
 
 import attrs
 
+from trouper.patience import Persist
 from trouper.reasons import NORMAL
+from trouper.supervision.budget import Uptime
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from trouper.patience import Backoff
     from trouper.reasons import Reason
-    from trouper.supervision.budget import Budget
 
 Strategy = Literal["one_for_one", "one_for_all", "rest_for_one"]
 Restart = Literal["permanent", "transient", "temporary"]
-State = Literal["undefined", "starting", "running", "stopping", "restarting"]
+State = Literal["undefined", "starting", "running", "stopping", "restarting", "backoff", "held"]
+"""`restarting` waits for its turn, `backoff` for its time; `held` is down until an operator releases it."""
+
+PENDING: Final = frozenset({"restarting", "backoff"})
+MOTION: Final = frozenset({"starting", "stopping", "restarting", "backoff"})
 
 
 @attrs.define
@@ -32,21 +38,18 @@ class Member:
         restart: after which ends it is restarted.
         significant: whether its end can be the supervisor's, see `auto_shutdown`.
         generation: its last generation, for one that lived in another machine before; its next is one more.
+        backoff: the delays before its restarts; None is OTP's way, none at all.
+        optional: whether the others wait for its start, and fail with it.
+        held: whether an operator holds it down.
     """
 
     id: str
     restart: Restart = "permanent"
     significant: bool = False
     generation: int = 0
-
-
-class Count(NamedTuple):
-    """How many members there are, as OTP's `count_children`."""
-
-    specs: int
-    """All of them, running or not."""
-    active: int
-    """Those that run."""
+    backoff: Backoff | None = None
+    optional: bool = False
+    held: bool = False
 
 
 @final
@@ -59,7 +62,12 @@ class Child:
     significant: bool
     generation: int
     """The last one that was started; 0 before the first."""
+    backoff: Backoff | None
+    optional: bool
     state: State = "undefined"
+    moving: bool = False
+    """Whether it is on its way up or down, and somebody waits for that."""
+    uptime: Uptime = attrs.field(factory=Uptime)
     over: bool = False
     """Whether this generation was reported to have ended by itself."""
     unreported: int = 0
@@ -68,20 +76,30 @@ class Child:
     """Whether its mailbox was closed since its last start."""
     failure: Reason = NORMAL
     """Why its last restart failed, while `restarting`."""
-    budget: Budget | None = None
-    """Its own restarts, where the limit is not a shared one."""
+    failures: int = 0
+    """How many in a row."""
+    up_since: float = 0.0
+    was_up: bool = False
+
+    @property
+    def patient(self) -> bool:
+        """Whether it is tried for ever, uncounted: under `Persist`, or optional and never seen yet."""
+        return isinstance(self.backoff, Persist) or (self.optional and not self.was_up)
 
 
 @final
 class Members:
     """All of them, by id and in start order."""
 
-    __slots__ = ("_children", "_floor", "_vital")
+    __slots__ = ("_children", "_floor", "_moving", "_vital", "uptime")
 
     def __init__(self) -> None:
         self._children: dict[str, Child] = {}
         self._vital: set[str] = set()
         self._floor = 0
+        self._moving = 0
+        self.uptime = Uptime()
+        """Of them all together."""
 
     def __iter__(self) -> Iterator[Child]:
         return iter(self._children.values())
@@ -101,7 +119,11 @@ class Members:
     def enter(self, member: Member) -> Child:
         """Put a new one at the end of the order."""
         generation = max(member.generation, self._floor)
-        child = self._children[member.id] = Child(member.id, member.restart, member.significant, generation)
+        child = self._children[member.id] = Child(
+            member.id, member.restart, member.significant, generation, member.backoff, member.optional
+        )
+        if member.held:
+            child.state = "held"
         return child
 
     def remove(self, child: Child) -> None:
@@ -109,11 +131,29 @@ class Members:
         del self._children[child.id]
         self._floor = max(self._floor, child.unreported)
 
-    def become(self, child: Child, state: State) -> None:
-        """Note how it is now."""
+    def become(self, child: Child, state: State, now: float) -> None:
+        """Note how it is from now on."""
         child.state = state
         if child.significant:
-            (self._vital.discard if state == "undefined" else self._vital.add)(child.id)
+            (self._vital.discard if state in {"undefined", "held"} else self._vital.add)(child.id)
+        self._move(child, now, moving=state in MOTION and not child.patient)
+        if state == "running":
+            child.was_up, child.up_since = True, now
+
+    def fell(self, child: Child, now: float) -> None:
+        """It ended by itself; its state is still to be judged."""
+        child.over = True
+        if child.state == "running":
+            self._move(child, now, moving=not child.patient)
+            if child.backoff is not None and now - child.up_since >= child.backoff.reset_after:
+                child.failures = 0
+
+    def _move(self, child: Child, now: float, *, moving: bool) -> None:
+        if moving is not child.moving:
+            child.moving = moving
+            self._moving += 1 if moving else -1
+            (child.uptime.pause if moving else child.uptime.run)(now)
+            (self.uptime.pause if self._moving else self.uptime.run)(now)
 
     def group(self, child: Child, strategy: Strategy) -> list[Child]:
         """Who is restarted with `child`, itself included, in start order."""
@@ -127,12 +167,8 @@ class Members:
 
     def stranded(self) -> list[Child]:
         """Those that are down, and that no pending restart will start: none is before them in the order."""
-        return [child for child in takewhile(lambda it: it.state != "restarting", self) if child.state == "undefined"]
+        return [child for child in takewhile(lambda it: it.state not in PENDING, self) if child.state == "undefined"]
 
     def view(self) -> list[tuple[str, State]]:
         """Id and state of each, in start order."""
         return [(child.id, child.state) for child in self]
-
-    def count(self) -> Count:
-        """How many there are, and how many run."""
-        return Count(len(self._children), sum(child.state == "running" for child in self))

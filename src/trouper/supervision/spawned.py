@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from trouper.actors.cell import Cell
 from trouper.errors import DuplicateChild, SpecError, Words
 from trouper.supervision.dynamic import Dynamic
-from trouper.supervision.members import Member
 from trouper.supervision.supervisor import Branch
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ class Spawned(Branch):
         lane = world.control if cell.threaded else cell.ref.lane
         super().__init__(world, lane, SpawnerBoss(cell, self), cell.name, cell.path, spec)
         self.spawned = 0
-        self.machine = Dynamic(spec.limit)
+        self.machine = Dynamic(spec.limit, world.random.random)
 
     def spawn(self, child: Child[Any]) -> Ref[Any]:
         """In the actor's own thread: make the child's place, and have it started."""
@@ -46,14 +45,12 @@ class Spawned(Branch):
 
     def adopt(self, cell: Cell) -> None:
         machine = self.machine
-        if machine is None:
+        if not isinstance(machine, Dynamic):
             del self.nodes[cell.name]
             cell.close()
             return
         choice = cell.child.choice
-        machine.add(
-            None, Member(cell.name, choice.restart if "restart" in choice.given else "transient"), self.lane.now()
-        )
+        machine.spawn(cell.name, choice.restart if "restart" in choice.given else "transient", choice.backoff)
         self.pump()
 
     def hear_of_start(self, node: Node, generation: int) -> None:
@@ -65,6 +62,7 @@ class Spawned(Branch):
         if (
             isinstance(node, Cell)
             and not node.child.definition.has_on_start
+            and node.child.choice.readiness == "on_start"
             and node.child.definition.flavour == self.lane.flavour
             and self.lane is not self.world.control
         ):

@@ -31,6 +31,7 @@ from trouper.actors.options import (
     is_seconds,
 )
 from trouper.errors import SpecError, Words, type_name
+from trouper.patience import DEFAULT_BACKOFF, PATIENCE_RULE, is_patience
 from trouper.supervision.child import Child, child
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from trouper.actors.options import (
         Restart,
     )
+    from trouper.patience import Backoff
 
 __all__ = [
     "DEFAULT_LIMIT",
@@ -112,6 +114,8 @@ class SupervisorChoices(TypedDict, total=False):
     restart: Restart
     significant: bool
     shutdown: float
+    backoff: Backoff | None
+    optional: bool
 
 
 def _check_children(supervisor: Supervisor, _: object, children: tuple[object, ...]) -> None:
@@ -136,6 +140,8 @@ class Supervisor:
         restart: which of its own ends restart it, in its supervisor.
         significant: whether its own end can end its supervisor.
         shutdown: seconds for the stop of the whole group.
+        backoff: the delays before its own restarts; None is none, as in OTP.
+        optional: whether the boot above goes on without waiting for it, and does not fail with it.
 
     Raises:
         SpecError: one of them is not allowed; the text says what is.
@@ -158,12 +164,14 @@ class Supervisor:
     shutdown: float = attrs.field(
         default=math.inf, validator=_rule(lambda value: is_seconds(value, zero=True), SHUTDOWN_RULE)
     )
+    backoff: Backoff | None = attrs.field(default=DEFAULT_BACKOFF, validator=_rule(is_patience, PATIENCE_RULE))
+    optional: bool = attrs.field(default=False, validator=_rule(is_bool, BOOL_RULE))
 
     def options(self, **choices: Unpack[SupervisorChoices]) -> Supervisor:
         """Return this supervisor with other options of its own place in the tree.
 
         Args:
-            choices: name, restart, significant, shutdown; `Supervisor` says what they mean.
+            choices: name, restart, significant, shutdown, backoff, optional; `Supervisor` says what they mean.
 
         Raises:
             SpecError: an option does not exist or does not allow its value.

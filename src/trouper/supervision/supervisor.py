@@ -29,7 +29,7 @@ from trouper.errors import (
     Unkillable,
     Words,
 )
-from trouper.events import ActorDeclined, ActorEnded, ActorStarted
+from trouper.events import ActorDeclined, ActorEnded, ActorHeld, ActorReleased, ActorStarted, Degraded, Recovered
 from trouper.events import Restarting as RestartingEvent
 from trouper.reasons import KILLED, SHUTDOWN, restart_limit, start_failed, timeout
 from trouper.supervision import actions as act
@@ -114,6 +114,8 @@ class Branch:
         self.nodes: dict[str, Node] = {}
         self.coming: dict[str, Node] = {}  # asked for, and not begun yet
         self.deaths = Deaths(path)
+        self.held: set[str] = set()
+        self.degraded: set[str] = set()
         self.machine: Machine | Dynamic | None = None
 
     def plant(self, placed: Placed) -> Node:
@@ -140,9 +142,11 @@ class Branch:
         self.pump()
 
     def new_machine(self) -> Machine | Dynamic:
-        members = [member_of(name, node.options, node.generation) for name, node in self.nodes.items()]
+        members = [
+            member_of(name, node.options, node.generation, held=name in self.held) for name, node in self.nodes.items()
+        ]
         spec = self.spec
-        return Machine(spec.strategy, spec.limit, spec.auto_shutdown, members)
+        return Machine(spec.strategy, spec.limit, spec.auto_shutdown, members, self.world.random.random)
 
     def ask_halt(self) -> None:
         """Stop all below, whatever is under way."""
@@ -174,7 +178,7 @@ class Branch:
             return
         wanted = machine.actions
         while wanted:
-            action = wanted.pop(0)
+            action = wanted.popleft()
             HANDLERS[type(action)](self, action)
 
     def do_start(self, action: act.Start) -> None:
@@ -207,29 +211,59 @@ class Branch:
 
     def do_close(self, action: act.Close) -> None:
         node = self.nodes[action.id]
+        self.recovered(node)
         node.close(self.deaths.final(node))
 
     def do_forget(self, action: act.Forget) -> None:
         node = self.nodes.pop(action.id)
+        self.held.discard(action.id)
+        self.recovered(node)
         node.close(self.deaths.final(node))
 
     def do_up(self, _: act.Up) -> None:
         self.boss.hear_of_start(self, self.generation)
 
     def do_restarting(self, action: act.Restarting) -> None:
-        node, spec = self.nodes[action.id], self.spec
-        self.deaths.counted(node, action.reason, action.used, action.n, spec.limit.within)
+        node, within, path = self.nodes[action.id], self.spec.limit.within, self.below(action.id)
+        self.deaths.restarting(node, action, within)
         if self.world.bus.active:
             self.world.bus.publish(
-                RestartingEvent(self.path_of(node), action.reason, action.used, action.n, spec.limit.within)
+                RestartingEvent(path, action.reason, action.used, action.n, within, action.delay, action.counted)
             )
+        if not action.counted and action.id not in self.degraded:
+            self.degraded.add(action.id)
+            self.world.degraded[path] = self.lane.now()
+            if self.world.bus.active:
+                self.world.bus.publish(Degraded(path, action.reason))
+
+    def recovered(self, node: Node) -> None:
+        """It is up, or not wanted any more."""
+        if node.name in self.degraded:
+            self.degraded.discard(node.name)
+            path = self.path_of(node)
+            since = self.world.degraded.pop(path)
+            if self.world.bus.active:
+                self.world.bus.publish(Recovered(path, self.lane.now() - since))
+
+    def do_held(self, action: act.Held) -> None:
+        (self.held.add if action.held else self.held.discard)(action.id)
+        if self.world.bus.active:
+            self.world.bus.publish((ActorHeld if action.held else ActorReleased)(self.below(action.id)))
 
     def do_retry(self, _: act.Retry) -> None:
         self.lane.post(self.resume, self.machine)
 
-    def resume(self, machine: Machine) -> None:
+    def resume(self, machine: Machine | Dynamic) -> None:
         if machine is self.machine:  # and not of an earlier life
             machine.resume(self.lane.now())
+            self.pump()
+
+    def do_wait(self, action: act.Wait) -> None:
+        self.lane.call_later(action.seconds, self.due, self.machine, action.id, action.generation)
+
+    def due(self, machine: Machine | Dynamic, child_id: str, generation: int) -> None:
+        if machine is self.machine:
+            machine.due(child_id, generation, self.lane.now())
             self.pump()
 
     def do_answer(self, action: act.Answer) -> None:
@@ -274,6 +308,8 @@ class Branch:
     def ended(self) -> None:
         self.machine = None
         self.deaths.given_up()
+        for name in list(self.degraded):
+            self.recovered(self.nodes[name])
 
     # -- what the nodes report ---------------------------------------------------------------------------------------
     def concerns(self, node: Node) -> bool:
@@ -292,6 +328,7 @@ class Branch:
             self.disarm(node)
         if self.world.bus.active and isinstance(node, Cell):
             self.world.bus.publish(ActorStarted(node.path, generation, node.child.definition.flavour))
+        self.recovered(node)
         machine.started(node.name, generation, self.lane.now())
         self.pump()
 
@@ -425,7 +462,7 @@ class Branch:
             ticket.fail(error)
             return
         node = self.coming[name] = self.plant(placed)
-        machine.add(Adding(name, ticket), member_of(name, node.options, 0), self.lane.now())
+        machine.add(Adding(name, ticket), member_of(name, node.options, 0, held=False), self.lane.now())
         self.pump()
 
     def keeps(self, node: Node) -> bool:
@@ -440,13 +477,12 @@ class Branch:
             node.let_go()
 
     def request(self, verb: str, name: str, ticket: Slot[Any]) -> None:
-        """`terminate`, `restart` or `delete` a child."""
+        """`terminate`, `restart`, `delete`, `hold` or `release` a child."""
         machine = self.machine
-        if not isinstance(machine, Machine):
+        if machine is None:
             ticket.put(("shutting_down", None))
             return
-        ask = {"terminate": machine.terminate, "restart": machine.restart, "delete": machine.delete}[verb]
-        ask(ticket, name, self.lane.now())
+        getattr(machine, verb)(ticket, name, self.lane.now())
         self.pump()
 
     def view(self) -> list[tuple[str, str]]:
@@ -481,8 +517,8 @@ def refuse_kept(nodes: Iterable[Placed]) -> None:
             raise DuplicateChild(node.path, "tree", given, "one that stands in no running tree, or was deleted there")
 
 
-def member_of(name: str, options: Options | Supervisor, generation: int) -> Member:
-    return Member(name, options.restart, options.significant, generation)
+def member_of(name: str, options: Options | Supervisor, generation: int, *, held: bool) -> Member:
+    return Member(name, options.restart, options.significant, generation, options.backoff, options.optional, held)
 
 
 HANDLERS: dict[type, Callable[[Branch, Any], None]] = {
@@ -493,6 +529,8 @@ HANDLERS: dict[type, Callable[[Branch, Any], None]] = {
     act.Up: Branch.do_up,
     act.Restarting: Branch.do_restarting,
     act.Retry: Branch.do_retry,
+    act.Wait: Branch.do_wait,
+    act.Held: Branch.do_held,
     act.Answer: Branch.do_answer,
     act.BootFailed: Branch.do_boot_failed,
     act.Down: Branch.do_down,
