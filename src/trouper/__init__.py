@@ -69,6 +69,7 @@ from trouper.events import (
     ActorHeld,
     ActorReleased,
     ActorStarted,
+    ActorStarting,
     DaemonReady,
     DaemonStopping,
     DeadLetter,
@@ -80,6 +81,8 @@ from trouper.events import (
     Recovered,
     Restarting,
     Subscription,
+    SupervisorEnded,
+    SupervisorStarted,
 )
 from trouper.mailbox.mailbox import Mailbox
 from trouper.messages import Asked, Message, Request
@@ -95,6 +98,7 @@ __all__ = [
     "ActorReleased",
     "ActorRestarted",
     "ActorStarted",
+    "ActorStarting",
     "ActorStopped",
     "AlreadyReplied",
     "AskError",
@@ -148,6 +152,8 @@ __all__ = [
     "StrayCancellation",
     "Subscription",
     "Supervisor",
+    "SupervisorEnded",
+    "SupervisorStarted",
     "SyncInbox",
     "TrouperError",
     "Unkillable",

@@ -2,9 +2,11 @@
 
 | event | when |
 |---|---|
-| `ActorStarted` | an actor is constructed, and its `on_start` is done |
+| `ActorStarting` | a generation of an actor is begun |
+| `ActorStarted` | it is ready: constructed, its `on_start` done, and `ready()` called where that is asked for |
 | `ActorDeclined` | an actor declined to run |
 | `ActorEnded` | a generation of an actor ended, or its start failed, and why |
+| `SupervisorStarted`, `SupervisorEnded` | a supervisor is up with all its children, or ended with them |
 | `Restarting` | a supervisor decided to restart, at once or after a delay |
 | `ActorHeld`, `ActorReleased` | an operator holds a child down, or lets it go again |
 | `Degraded`, `Recovered` | a child that is tried for ever is down, or up again |
@@ -39,8 +41,20 @@ class Event(msgspec.Struct, frozen=True):
     """The base of all events: subscribe to it to hear of everything."""
 
 
+class ActorStarting(Event, frozen=True):
+    """A generation of an actor is begun; `ActorStarted`, `ActorDeclined` or `ActorEnded` follows.
+
+    Args:
+        path: where it stands in the tree.
+        generation: which of its lives this is.
+    """
+
+    path: str
+    generation: int
+
+
 class ActorStarted(Event, frozen=True):
-    """A generation of an actor is up: constructed, and its `on_start` done.
+    """A generation of an actor is ready: constructed, `on_start` done, and `ready()` called where that is asked for.
 
     Args:
         path: where it stands in the tree.
@@ -81,6 +95,32 @@ class ActorEnded(Event, frozen=True):
     generation: int
     reason: Reason
     uptime: float
+
+
+class SupervisorStarted(Event, frozen=True):
+    """A supervisor is up: all its children are that it waits for.
+
+    Args:
+        path: where it stands in the tree; `/` is the root.
+        generation: which of its lives this is.
+    """
+
+    path: str
+    generation: int
+
+
+class SupervisorEnded(Event, frozen=True):
+    """A supervisor ended, or its boot failed; all its children have ended.
+
+    Args:
+        path: where it stands in the tree.
+        generation: which of its lives this was.
+        reason: a `Reason`.
+    """
+
+    path: str
+    generation: int
+    reason: Reason
 
 
 class Restarting(Event, frozen=True):
@@ -234,12 +274,25 @@ class Subscription:
         bus: what it listens to.
         listener: who is called with each event.
         kinds: the classes of the events.
+        under: the place of the tree that they are of, or below.
     """
 
-    def __init__(self, bus: Bus, listener: Callable[[Any], object], kinds: tuple[type[Event], ...]) -> None:
+    def __init__(
+        self, bus: Bus, listener: Callable[[Any], object], kinds: tuple[type[Event], ...], under: str = "/"
+    ) -> None:
         self._bus = bus
         self.listener = listener
         self.kinds = kinds
+        self._place = under.rstrip("/")
+
+    def wants(self, event: Event) -> bool:
+        """Whether it is one to be told of."""
+        if not isinstance(event, self.kinds):
+            return False
+        if not self._place:
+            return True
+        path = getattr(event, "path", None)
+        return path is not None and f"{path}/".startswith(f"{self._place}/")
 
     def close(self) -> None:
         """Listen no more; a second call is harmless."""
@@ -259,14 +312,15 @@ class Bus:
         self.active: tuple[Subscription, ...] = ()
         self._changing = Lock()
 
-    def subscribe(self, listener: Callable[[Any], object], *kinds: type[Event]) -> Subscription:
+    def subscribe(self, listener: Callable[[Any], object], *kinds: type[Event], under: str = "/") -> Subscription:
         """Have `listener(event)` called for events of these kinds, or for all.
 
         Args:
             listener: called in the thread of the event; it must not block. What it raises is logged.
             kinds: classes of events, `Event` for all.
+            under: only those of this place of the tree and of what is below it; those that have no place are of `/`.
         """
-        subscription = Subscription(self, listener, kinds or (Event,))
+        subscription = Subscription(self, listener, kinds or (Event,), under)
         with self._changing:
             self.active = (*self.active, subscription)
         return subscription
@@ -279,7 +333,7 @@ class Bus:
     def publish(self, event: Event) -> None:
         """Call who listens, here and now."""
         for subscription in self.active:
-            if isinstance(event, subscription.kinds):
+            if subscription.wants(event):
                 try:
                     subscription.listener(event)
                 except Exception:

@@ -13,12 +13,14 @@ from trouper import actor, child, one_for_one, open_daemon
 from trouper.events import (
     ActorEnded,
     ActorStarted,
+    ActorStarting,
     Bus,
     DaemonStopping,
     DeadLetter,
     Escalated,
     Event,
     Restarting,
+    SupervisorEnded,
 )
 
 
@@ -39,9 +41,9 @@ async def test_a_listener_hears_the_kinds_that_it_names() -> None:
     assert [event.path for event in some] == ["/in_trio", "/in_trio"]
     assert (some[0].used, some[0].allowed) == (1, 3)
     kinds = [type(event) for event in everything]
-    assert kinds[:4] == [DeadLetter, ActorEnded, Restarting, ActorStarted]
-    assert kinds[4] is DaemonStopping
-    assert kinds[5:] == 3 * [ActorEnded]
+    assert kinds[:5] == [DeadLetter, ActorEnded, Restarting, ActorStarting, ActorStarted]
+    assert kinds[5] is DaemonStopping
+    assert kinds[6:] == [*(3 * [ActorEnded]), SupervisorEnded]
 
 
 async def test_a_closed_subscription_hears_nothing_more() -> None:

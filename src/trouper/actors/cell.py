@@ -27,6 +27,7 @@ from trouper.actors.ref import handling
 from trouper.actors.steps import (
     step_held,
     step_inbox,
+    step_offered,
     step_plain,
     step_start,
     step_thread,
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from trouper.errors import (
         LeakedScope,
     )
-    from trouper.lanes.lane import Activity, Held
+    from trouper.lanes.lane import Activity, Held, Lane
     from trouper.reasons import Reason
 
 log = logging.getLogger("trouper")
@@ -64,21 +65,17 @@ class Cell(Handlers):
         if self.threaded:
             thread = self.ref.lane = ThreadLane(self.path)
             thread.on_broken = self.lane_broke
-            self.prepare()
-            thread.ready.append(self.ref)
+            self.prepare(thread)
             try:
                 thread.launch()
             except RuntimeError as exc:  # the system has no thread for it
                 self.fail_start(exc)
         else:
             lane = self.ref.lane = self.world.lane(self.child.definition.flavour)
-            lane.do(self.prepare_and_queue)
+            lane.do(self.prepare, lane)
 
-    def prepare_and_queue(self) -> None:
-        self.prepare()
-        self.ref.lane.enqueue(self.ref)
-
-    def prepare(self) -> None:
+    def prepare(self, lane: Lane) -> None:
+        """In its lane: all is set for its first step, which constructs it."""
         ref = self.ref
         self.state = STARTING
         if self.refuses:
@@ -89,6 +86,7 @@ class Cell(Handlers):
         ref.run = variables.run
         ref.queued = True
         ref.step = step_start
+        lane.enqueue(ref)
 
     def lane_broke(self, lane: object, error: BaseException) -> None:
         self.world.fatal(self.path, error)
@@ -132,7 +130,10 @@ class Cell(Handlers):
         try:
             instance = self.instance = definition.cls.__new__(definition.cls)
             object.__setattr__(instance, "__trouper_cell__", self)  # its `__dict__` would cost 60 bytes more
-            instance.__init__(*child.args, **child.kwargs)
+            if child.kwargs:
+                instance.__init__(*child.args, **child.kwargs)
+            else:  # an empty mapping costs a microsecond to unpack
+                instance.__init__(*child.args)
         except BaseException as exc:  # noqa: BLE001 - judged below
             self.fail_start(exc)
             return HELD
@@ -147,14 +148,15 @@ class Cell(Handlers):
         if error is not None:
             self.fail_start(error)
             return
-        definition, ref = self.child.definition, self.ref
+        child, ref = self.child, self.ref
+        definition = child.definition
         self.state = RUNNING
         if definition.has_on_stop:
             self.stop_due = True
         if self.reason is not None:  # told to stop meanwhile, and `on_start` came to its end all the same
             self.wind_down(self.reason)
             return
-        if self.options.readiness == "on_start" or self.ready_early:
+        if child.choice.readiness == "on_start" or self.ready_early:
             self.boss.hear_of_start(self, self.generation)
         else:
             self.unready = True
@@ -163,7 +165,8 @@ class Cell(Handlers):
         if definition.style == "receive":
             ref.receive = self.instance.receive
             self.handler_step = step_coroutines if definition.is_async else step_thread if self.threaded else step_plain
-            self.ready_again()
+            ref.step = step_offered if self.offers else self.handler_step
+            ref.lane.release(ref)
         else:
             self.handler_step = step_inbox
             if definition.style == "run":

@@ -90,8 +90,10 @@ class Ref(Generic[M_contra]):
         self.run: Any
         self.definition = definition
         self.cell: Cell = None  # type: ignore[assignment]  # pyright: ignore[reportAttributeAccessIssue]  # until bound
-        self.configure(mailbox)
-        self.open()
+        self.mailbox = mailbox
+        capacity = mailbox.capacity
+        self.capacity = sys.maxsize if capacity is None else capacity
+        self.accepts: Collection[type] = definition.exact_types()
 
     # -- sending -----------------------------------------------------------------------------------------------------
     def send(self, message: M_contra) -> None:
@@ -264,7 +266,7 @@ class Ref(Generic[M_contra]):
 
     def open(self) -> None:
         """Accept messages (again)."""
-        self.accepts: Collection[type] = self.definition.exact_types()
+        self.accepts = self.definition.exact_types()
 
     def admits(self, message: object, item: object) -> bool:
         """What is not of a known type may be a subclass, a mistake, or for a closed mailbox."""

@@ -108,17 +108,21 @@ class Daemon(Operator):
         """
         self.control.post(self.begin_stop, why)
 
-    def subscribe(self, listener: Callable[[Any], object], *kinds: type[TrouperEvent]) -> Subscription:
+    def subscribe(
+        self, listener: Callable[[Any], object], *kinds: type[TrouperEvent], under: str = "/"
+    ) -> Subscription:
         """Have `listener(event)` called for events of these kinds (none given: all), in the thread of the event.
 
         Args:
             listener: must be quick and not block; `ref.send` is a good one.
             kinds: classes out of `trouper.events`.
+            under: only those of this place of the tree and of what is below it; those that have no place, such as
+                `LaneStalled` without an actor, are of `/`.
 
         Returns:
             A subscription to `close`.
         """
-        return self.world.bus.subscribe(listener, *kinds)
+        return self.world.bus.subscribe(listener, *kinds, under=under)
 
     @property
     def dead_letters(self) -> int:

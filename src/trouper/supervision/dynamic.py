@@ -106,10 +106,10 @@ class Dynamic:
             self.actions.append(Answer(ticket, "shutting_down"))
 
     def spawn(self, child_id: str, restart: Restart, backoff: Backoff | None) -> bool:
-        """As `add`, without an answer; False if it is too late for that."""
+        """As `add`, but the caller starts the first generation; False if it is too late for that."""
         if self._last is not None:
             return False
-        self._enter(child_id, restart, backoff, 1)
+        self._children[child_id] = Spawn(restart, backoff, 1)
         return True
 
     def terminate(self, ticket: object, child_id: str, now: float) -> None:

@@ -11,15 +11,20 @@ from trouper.supervision.dynamic import Dynamic
 from trouper.supervision.supervisor import Branch
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from trouper.actors.ref import Ref
     from trouper.actors.world import World
     from trouper.reasons import Reason
+    from trouper.supervision.members import Restart
     from trouper.supervision.spec import Child, Supervisor
     from trouper.supervision.supervisor import Node
 
 
 class Spawned(Branch):
     """The supervisor of what one generation of an actor spawned."""
+
+    has_place = False
 
     def __init__(self, world: World, cell: Cell, spec: Supervisor) -> None:
         lane = world.control if cell.threaded else cell.ref.lane
@@ -44,14 +49,13 @@ class Spawned(Branch):
         return child.ref
 
     def adopt(self, cell: Cell) -> None:
-        machine = self.machine
-        if not isinstance(machine, Dynamic):
+        machine, choice = self.machine, cell.child.choice
+        restart: Restart = choice.restart if "restart" in choice.given else "transient"
+        if isinstance(machine, Dynamic) and machine.spawn(cell.name, restart, choice.backoff):
+            self.launch(cell, 1)
+        else:
             del self.nodes[cell.name]
             cell.close()
-            return
-        choice = cell.child.choice
-        machine.spawn(cell.name, choice.restart if "restart" in choice.given else "transient", choice.backoff)
-        self.pump()
 
     def hear_of_start(self, node: Node, generation: int) -> None:
         """Nothing follows from it: no need to wait for its turn, in the same lane."""
@@ -59,14 +63,15 @@ class Spawned(Branch):
 
     def start_limit(self, node: Node) -> float:
         """None is needed for a start that cannot hang without hanging this very lane."""
-        if (
-            isinstance(node, Cell)
-            and not node.child.definition.has_on_start
-            and node.child.choice.readiness == "on_start"
-            and node.child.definition.flavour == self.lane.flavour
-            and self.lane is not self.world.control
-        ):
-            return inf
+        if isinstance(node, Cell):
+            definition = node.child.definition
+            if (
+                definition.flavour == self.lane.flavour
+                and not definition.has_on_start
+                and node.child.choice.readiness == "on_start"
+                and self.lane is not self.world.control
+            ):
+                return inf
         return super().start_limit(node)
 
     def limit_path(self, last: str) -> str:
@@ -91,8 +96,8 @@ class Spawned(Branch):
     def kill(self) -> None:
         self.lane.post(self.ask_kill)
 
-    def ended(self) -> None:
-        super().ended()
+    def ended(self, report: Callable[[Node, int, Reason], object], reason: Reason) -> None:
+        super().ended(report, reason)
         self.close()
 
 

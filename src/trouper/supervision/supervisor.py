@@ -29,7 +29,18 @@ from trouper.errors import (
     Unkillable,
     Words,
 )
-from trouper.events import ActorDeclined, ActorEnded, ActorHeld, ActorReleased, ActorStarted, Degraded, Recovered
+from trouper.events import (
+    ActorDeclined,
+    ActorEnded,
+    ActorHeld,
+    ActorReleased,
+    ActorStarted,
+    ActorStarting,
+    Degraded,
+    Recovered,
+    SupervisorEnded,
+    SupervisorStarted,
+)
 from trouper.events import Restarting as RestartingEvent
 from trouper.reasons import KILLED, SHUTDOWN, restart_limit, start_failed, timeout
 from trouper.supervision import actions as act
@@ -93,6 +104,8 @@ class Branch:
         spec: its strategy, limit and auto-shutdown.
         children: the nodes below it that the tree declares.
     """
+
+    has_place = True  # of its own in the tree
 
     def __init__(  # noqa: PLR0917 - one place makes them
         self,
@@ -187,14 +200,20 @@ class Branch:
             node = self.nodes[action.id] = self.coming[action.id]
         if self.deaths.open:
             self.deaths.absorbed(node)
+        self.launch(node, action.generation)
+
+    def launch(self, node: Node, generation: int) -> None:
+        """Begin a life of a node, with a deadline for its start."""
         if self.world.stopping:
-            node.gone = action.generation  # nothing is started any more; the stop will find nothing to stop
+            node.gone = generation  # nothing is started any more; the stop will find nothing to stop
             return
         node.since = self.lane.now()
+        if self.world.bus.active and isinstance(node, Cell):
+            self.world.bus.publish(ActorStarting(self.path_of(node), generation))
         limit = self.start_limit(node)
-        if isfinite(limit):
-            self.arm(node, limit, self.start_took_too_long, action.generation)
-        node.begin(action.generation)
+        if limit != inf:
+            self.arm(node, limit, self.start_took_too_long, generation)
+        node.begin(generation)
 
     def do_stop(self, action: act.Stop) -> None:
         node = self.nodes[action.id]
@@ -221,6 +240,8 @@ class Branch:
         node.close(self.deaths.final(node))
 
     def do_up(self, _: act.Up) -> None:
+        if self.has_place and self.world.bus.active:
+            self.world.bus.publish(SupervisorStarted(self.path, self.generation))
         self.boss.hear_of_start(self, self.generation)
 
     def do_restarting(self, action: act.Restarting) -> None:
@@ -277,16 +298,14 @@ class Branch:
             ticket.put((action.result, action.reason))
 
     def do_boot_failed(self, action: act.BootFailed) -> None:
-        self.ended()
         cause = action.reason.cause
         if not isinstance(cause, StartFailed):
             failure = StartFailed(self.path_of(self.nodes[action.id]))
             failure.__cause__ = cause
             cause = failure
-        self.boss.lane.post(self.boss.on_start_failed, self, self.generation, start_failed(cause))
+        self.ended(self.boss.on_start_failed, start_failed(cause))
 
     def do_down(self, action: act.Down) -> None:
-        self.ended()
         reason, limit = action.reason, self.spec.limit
         if reason.kind == "restart_limit":
             history: Any = reason.why
@@ -295,21 +314,23 @@ class Branch:
             error = RestartLimitExceeded(path, told, limit.n, limit.within)
             error.__cause__ = reason.cause
             reason = restart_limit(error)
-        self.boss.lane.post(self.boss.on_ended, self, self.generation, reason)
+        self.ended(self.boss.on_ended, reason)
 
     def limit_path(self, last: str) -> str:
         """Whose limit was exceeded, when this child was restarted last."""
         return self.path
 
     def do_stopped(self, _: act.Stopped) -> None:
-        self.ended()
-        self.boss.lane.post(self.boss.on_ended, self, self.generation, SHUTDOWN)
+        self.ended(self.boss.on_ended, SHUTDOWN)
 
-    def ended(self) -> None:
+    def ended(self, report: Callable[[Node, int, Reason], object], reason: Reason) -> None:
         self.machine = None
         self.deaths.given_up()
         for name in list(self.degraded):
             self.recovered(self.nodes[name])
+        if self.has_place and self.world.bus.active:
+            self.world.bus.publish(SupervisorEnded(self.path, self.generation, reason))
+        self.boss.lane.post(report, self, self.generation, reason)
 
     # -- what the nodes report ---------------------------------------------------------------------------------------
     def concerns(self, node: Node) -> bool:
@@ -328,9 +349,11 @@ class Branch:
             self.disarm(node)
         if self.world.bus.active and isinstance(node, Cell):
             self.world.bus.publish(ActorStarted(node.path, generation, node.child.definition.flavour))
-        self.recovered(node)
+        if self.degraded:
+            self.recovered(node)
         machine.started(node.name, generation, self.lane.now())
-        self.pump()
+        if machine.actions:
+            self.pump()
 
     def on_declined(self, node: Node, generation: int, why: str) -> None:
         if not self.concerns(node):
