@@ -62,7 +62,8 @@ class Cell(Handlers):
             for name in self.OF_ONE_GENERATION:
                 self.__dict__.pop(name, None)
         self.generation = generation
-        if self.threaded:
+        flavour = self.child.definition.flavour
+        if flavour == "threading":
             thread = self.ref.lane = ThreadLane(self.path)
             thread.on_broken = self.lane_broke
             self.prepare(thread)
@@ -71,8 +72,11 @@ class Cell(Handlers):
             except RuntimeError as exc:  # the system has no thread for it
                 self.fail_start(exc)
         else:
-            lane = self.ref.lane = self.world.lane(self.child.definition.flavour)
-            lane.do(self.prepare, lane)
+            lane = self.ref.lane = self.world.lane(flavour)
+            if lane is self.boss.lane:
+                self.prepare(lane)
+            else:
+                lane.post(self.prepare, lane)
 
     def prepare(self, lane: Lane) -> None:
         """In its lane: all is set for its first step, which constructs it."""

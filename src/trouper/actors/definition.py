@@ -215,18 +215,15 @@ def definition_of(cls: object) -> Definition:
     Raises:
         DefinitionError: this is no actor class, or a subclass of one that is not decorated itself.
     """
-    try:
-        found = cast("Any", cls).__trouper__
-        if found.cls is cls:
-            return cast("Definition", found)
-    except AttributeError:
-        found = None
+    found: Definition | None = getattr(cls, "__trouper__", None)
+    if found is not None and found.cls is cls:
+        return found
     origin = get_origin(cls)
     if origin is not None:
         return definition_of(origin)
     if not isinstance(cls, type):
         raise DefinitionError("an actor", show(cls), "a class decorated with @actor")
-    if isinstance(found, Definition):
+    if found is not None:
         subclass = f"an undecorated subclass of the actor class {type_name(found.cls)}"
         raise DefinitionError(type_name(cls), subclass, f"one with its own @actor(flavour={found.flavour}, ...)")
     raise DefinitionError(type_name(cls), "a class without @actor", "a class decorated with @actor(flavour=...)")

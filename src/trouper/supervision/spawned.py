@@ -59,7 +59,10 @@ class Spawned(Branch):
 
     def hear_of_start(self, node: Node, generation: int) -> None:
         """Nothing follows from it: no need to wait for its turn, in the same lane."""
-        self.lane.do(self.on_started, node, generation)
+        if isinstance(node, Cell) and node.ref.lane is self.lane:
+            self.on_started(node, generation)
+        else:
+            self.lane.post(self.on_started, node, generation)
 
     def start_limit(self, node: Node) -> float:
         """None is needed for a start that cannot hang without hanging this very lane."""

@@ -343,7 +343,7 @@ class Branch:
 
     def on_started(self, node: Node, generation: int) -> None:
         machine = self.machine
-        if machine is None or not self.concerns(node):
+        if machine is None or self.nodes.get(node.name) is not node or node.abandoned:
             return
         if node.deadline is not None and generation not in (node.halted, node.doomed):
             self.disarm(node)
