@@ -294,7 +294,7 @@ MAKE_THE_BOX = """\
             if self.box is NO_BOX:
                 self.box = deque()
 """
-LOOK_AGAIN_WHETHER_FULL = "        if len(self.box) < self.capacity:"
+LOOK_AGAIN_WHETHER_FULL = "        if len(self.box) - urgent_ahead(self.box) < self.capacity:"
 
 MUTANTS: dict[str, tuple[Tell, tuple[Mutation, ...]]] = {
     "a turn clears the mark and looks no more": (

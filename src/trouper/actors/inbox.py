@@ -10,6 +10,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, final
 
 from trouper.actors.ask import Ask
+from trouper.actors.urgent import ENVELOPES, urgent_ahead
 from trouper.errors import Stopping, UsageError
 from trouper.lanes.slot import Slot
 
@@ -38,21 +39,26 @@ class BaseInbox(Generic[M_co]):
     def _take(self) -> Any:
         """The next message; None wrapped in nothing is no message: `IndexError` says that there is none."""
         cell = self._cell
-        if not cell.ref.box:
+        box = cell.ref.box
+        if not box:
             raise IndexError
-        item = cell.ref.box.popleft()
+        while type(item := box.popleft()) in ENVELOPES:
+            if type(item) is Ask:
+                cell.asked = item
+                item = item.request
+                break
+            if item.take():
+                item = item.message
+                break
         if cell.offers:
             cell.serve_offers()
-        if type(item) is Ask:
-            cell.asked = item
-            item = item.request
         cell.message = item
         return item
 
     def __len__(self) -> int:
         """How many messages wait; `if inbox:` looks without taking one."""
         box = self._cell.ref.box
-        return len(box) if box else 0
+        return len(box) - sum(not box[i].live() for i in range(urgent_ahead(box))) if box else 0
 
 
 @final
@@ -204,9 +210,10 @@ class SyncInbox(BaseInbox[M_co]):
         """
         self._cell.drop_asked()
         deadline = None if timeout is None else monotonic() + timeout
+        lane = self._cell.ref.lane
         while True:
-            if self._cell.stop_wanted:
-                self._cell.ref.lane.admit()  # it may be more than a wish: a kill
+            if lane.orders:
+                lane.admit()  # a stop that is more than a wish, or something urgent
             if self._over():
                 raise Stopping
             try:

@@ -13,6 +13,7 @@ from trouper.actors.steps import (
     step_inbox,
     step_offered,
 )
+from trouper.actors.urgent import Urgent, urgent_ahead
 from trouper.errors import (
     ActorRestarted,
     ActorStopped,
@@ -41,7 +42,16 @@ class Letters(Life):
                 item = box.popleft()
             except IndexError:
                 return
-            self.refuse(item, cause)
+            if not isinstance(item, Urgent):
+                self.refuse(item, cause)
+            elif item.live():
+                self.refuse(item.message, cause)
+
+    def press(self, urgent: Urgent) -> None:
+        """Put this in front of the mailbox, behind what is urgent already; in the lane."""
+        box = self.ref.make_box()
+        box.insert(urgent_ahead(box), urgent)
+        self.ref.nudge()
 
     def refuse(self, item: object, cause: BaseException | None = None) -> None:
         """The actor is stopped (or drains): this message is dead, and whoever asked is told at once."""
@@ -76,7 +86,7 @@ class Letters(Life):
         if offers is None:
             return
         box = ref.box
-        while offers and len(box) < ref.capacity:
+        while offers and len(box) - urgent_ahead(box) < ref.capacity:
             item, slot = offers.popleft()
             if slot.claim():
                 box.append(item)

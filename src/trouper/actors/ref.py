@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, final
 
 from trouper.actors.ask import Ask
 from trouper.actors.steps import step_held, step_plain
+from trouper.actors.urgent import pop_oldest, urgent_ahead
 from trouper.errors import (
     ActorStopped,
     AskTimeout,
@@ -283,12 +284,12 @@ class Ref(Generic[M_contra]):
         """The box is full, or not there yet. Returns whether `item` may go in."""
         if self.box is NO_BOX:
             self.make_box()
-        if len(self.box) < self.capacity:  # another sender may have made the box since it was found missing
+        if len(self.box) - urgent_ahead(self.box) < self.capacity:  # or another sender made the box meanwhile
             return True
         overflow = self.mailbox.overflow
         if overflow == "drop_oldest":
             try:
-                item, kept = self.box.popleft(), True
+                item, kept = pop_oldest(self.box), True
             except IndexError:
                 return True
         else:

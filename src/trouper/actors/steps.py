@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from trouper.actors.ask import Ask
+from trouper.actors.urgent import ENVELOPES
 from trouper.lanes.lane import HELD
 
 if TYPE_CHECKING:
@@ -20,9 +21,16 @@ if TYPE_CHECKING:
 
 
 def step_odd_coroutine(ref: Ref[Any], item: object) -> Stepped:
-    """Handle what `step_coroutines` does not know: a request in its envelope, or a message of a new type."""
+    """Handle what `step_coroutines` does not know: what is in an envelope, or a message of a new type."""
     cell = ref.cell
-    ask = item if type(item) is Ask else None
+    ask: Ask | None = None
+    if type(item) is Ask:
+        ask = item
+    elif type(item) in ENVELOPES:
+        urgent: Any = item
+        if not urgent.take():
+            return None
+        item = urgent.message
     cell.asked = ask
     coro = ref.receive(item if ask is None else ask.request)
     try:
@@ -37,15 +45,15 @@ def step_odd_coroutine(ref: Ref[Any], item: object) -> Stepped:
 def step_plain(ref: Ref[Any], batch: int) -> Stepped:
     """Handle messages with a plain function, which cannot suspend."""
     box, receive = ref.box, ref.receive
-    pop = box.popleft
+    pop, envelopes = box.popleft, ENVELOPES
     waiting = len(box)
     for _ in range(min(batch, waiting)):
         try:
             message = pop()
         except IndexError:
             return None
-        if type(message) is Ask:
-            out = step_asked_plain(ref, message)
+        if type(message) in envelopes:
+            out = step_odd_plain(ref, message)
             if out is not None:
                 return out
         else:
@@ -55,6 +63,18 @@ def step_plain(ref: Ref[Any], batch: int) -> Stepped:
                 return ref.cell.failed(exc, message)
         if ref.receive is not receive:
             return HELD
+    return None
+
+
+def step_odd_plain(ref: Ref[Any], item: Any) -> Stepped:
+    """Handle what is in an envelope."""
+    if type(item) is Ask:
+        return step_asked_plain(ref, item)
+    if item.take():
+        try:
+            ref.receive(item.message)
+        except BaseException as exc:  # noqa: BLE001 - judged by the cell
+            return ref.cell.failed(exc, item.message)
     return None
 
 
@@ -71,14 +91,14 @@ def step_asked_plain(ref: Ref[Any], ask: Ask) -> Stepped:
 def step_thread(ref: Ref[Any], batch: int) -> Stepped:
     """Handle messages in the actor's own thread; orders have their turn before and after each.
 
-    It says that it is busy *before* it looks whether a stop is wanted; who interrupts it says that a stop is wanted
-    *before* it looks whether it is busy. So no message is begun that nobody would interrupt.
+    It says that it is busy *before* it looks for orders; who wants it to stop posts the order *before* it looks whether
+    to interrupt it. So no message is begun that nobody would interrupt.
     """
     cell, lane = ref.cell, ref.lane
     out: Stepped = None
     for _ in range(batch):
         cell.busy = True
-        if cell.stop_wanted and cell.state == "running":
+        if lane.orders:
             cell.busy = False
             lane.admit()
             break
