@@ -28,6 +28,7 @@ from trouper.actors.context import Context, current
 from trouper.actors.definition import actor
 from trouper.actors.inbox import Inbox, SyncInbox
 from trouper.actors.ref import Ref
+from trouper.actors.timer import TimerHandle
 from trouper.daemon import Daemon, open_daemon, run
 from trouper.errors import (
     ActorRestarted,
@@ -54,6 +55,7 @@ from trouper.errors import (
     SpecError,
     StartFailed,
     StartTimeout,
+    StashFull,
     Stopping,
     StopTimeout,
     StrayCancellation,
@@ -76,6 +78,7 @@ from trouper.events import (
     Degraded,
     Escalated,
     Event,
+    HandlerFailed,
     LaneStalled,
     MailboxOverflow,
     Recovered,
@@ -85,7 +88,7 @@ from trouper.events import (
     SupervisorStarted,
 )
 from trouper.mailbox.mailbox import Mailbox
-from trouper.messages import Asked, Message, Request
+from trouper.messages import Asked, Message, ReceiveTimeout, Request
 from trouper.patience import Backoff, Persist
 from trouper.reasons import Reason
 from trouper.supervision.snapshot import Snapshot
@@ -119,6 +122,7 @@ __all__ = [
     "Escalated",
     "Event",
     "Failure",
+    "HandlerFailed",
     "Inbox",
     "LaneBroken",
     "LaneStalled",
@@ -133,6 +137,7 @@ __all__ = [
     "NotRunning",
     "Persist",
     "Reason",
+    "ReceiveTimeout",
     "Recovered",
     "Ref",
     "ReplyDropped",
@@ -147,6 +152,7 @@ __all__ = [
     "SpecError",
     "StartFailed",
     "StartTimeout",
+    "StashFull",
     "StopTimeout",
     "Stopping",
     "StrayCancellation",
@@ -155,6 +161,7 @@ __all__ = [
     "SupervisorEnded",
     "SupervisorStarted",
     "SyncInbox",
+    "TimerHandle",
     "TrouperError",
     "Unkillable",
     "UnknownPath",

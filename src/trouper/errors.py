@@ -13,6 +13,7 @@ TrouperError(Exception)
  |   +- UnknownPath (LookupError)           no such place in the tree
  +- MessageTypeError (TypeError)            the mailbox does not take this message
  +- MailboxFull                             the mailbox is full and rejects
+ +- StashFull                               an actor keeps more for later than its mailbox allows
  +- AskError                                an ask has no answer
  |   +- AskTimeout (TimeoutError)           ... in time
  |   +- ActorRestarted                      ... because the actor crashed over the request
@@ -164,6 +165,28 @@ class MailboxFull(TrouperError):
         return (
             f"{self.ref}: given {show(self.message)}, but {self.capacity} messages wait already and its mailbox rejects"
             f" more; wait for room with `offer`, or choose another `overflow`"
+        )
+
+
+class StashFull(TrouperError):
+    """The actor at `path` has stashed as many messages as its mailbox allows; the fault of who never unstashes them.
+
+    Args:
+        message: the refused message.
+        path: the actor.
+        capacity: how many messages it may stash.
+    """
+
+    def __init__(self, message: object, path: str, capacity: int) -> None:
+        super().__init__(message, path, capacity)
+        self.message = message
+        self.path = path
+        self.capacity = capacity
+
+    def __str__(self) -> str:
+        return (
+            f"{self.path}: given {show(self.message)} to stash, but {self.capacity} messages are stashed already;"
+            f" unstash them, or allow more with Mailbox(stash=...)"
         )
 
 

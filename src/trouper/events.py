@@ -13,6 +13,7 @@
 | `Escalated` | a failure reached the root |
 | `DeadLetter` | a message that nobody will handle |
 | `MailboxOverflow` | a full mailbox dropped a message |
+| `HandlerFailed` | a handler raised what its class expects |
 | `LaneStalled` | a lane did not turn for too long |
 | `DaemonReady` | the whole tree is up |
 | `DaemonStopping` | the tree is being stopped |
@@ -227,6 +228,20 @@ class MailboxOverflow(Event, frozen=True):
     path: str
     capacity: int
     policy: str
+
+
+class HandlerFailed(Event, frozen=True):
+    """A handler raised what its class expects (`@actor(expected=...)`); the actor goes on.
+
+    Args:
+        path: the actor.
+        message: what it handled.
+        error: what it raised, which an asker gets, too.
+    """
+
+    path: str
+    message: Any
+    error: Exception
 
 
 class LaneStalled(Event, frozen=True):

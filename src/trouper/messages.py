@@ -55,6 +55,10 @@ class Message(msgspec.Struct, frozen=True, tag=True):
     """
 
 
+class ReceiveTimeout(Message):
+    """No message was handled for as long as the actor said with `current(self).receive_timeout(seconds)`."""
+
+
 class Request(Message, Generic[R]):
     """A message whose reply has the type `R`. Send it with `ask`.
 

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from trouper.messages import Request
 
+STASHED = "stashed"
+
 R_contra = TypeVar("R_contra", contravariant=True)
 
 
@@ -23,12 +25,13 @@ class Ask(Slot[Any]):
     The answer finds its way by the envelope, never by comparing requests: two askers may send equal ones, or the same.
     """
 
-    __slots__ = ("claimed", "request")
+    __slots__ = ("asker", "claimed", "request")
 
-    def __init__(self, request: Request[Any]) -> None:
+    def __init__(self, request: Request[Any], asker: Any = None) -> None:
         super().__init__()
         self.request = request
-        self.claimed = False
+        self.asker = asker  # the cell whose handler asks, if one does
+        self.claimed: object = False  # or True; or STASHED, until the handler that stashed it is done
 
     def misfit(self, value: object) -> ReplyTypeError | None:
         """The error that says why this is no answer, or None if it is one."""

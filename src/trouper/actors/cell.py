@@ -169,6 +169,8 @@ class Cell(Handlers):
         if definition.style == "receive":
             ref.receive = self.instance.receive
             self.handler_step = step_coroutines if definition.is_async else step_thread if self.threaded else step_plain
+            if self.silence is not None:
+                self.silence.listen()
             ref.step = step_offered if self.offers else self.handler_step
             ref.lane.release(ref)
         else:

@@ -27,7 +27,7 @@ from trouper.actors.fields import make_attrs
 from trouper.actors.flavour import flavour_name
 from trouper.actors.options import OPTION_NAMES, Options
 from trouper.actors.signature import shape_of
-from trouper.errors import DefinitionError, SpecError, Words, show, type_name
+from trouper.errors import Declined, DefinitionError, LeakedScope, Shutdown, SpecError, Words, show, type_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -42,6 +42,7 @@ T = TypeVar("T")
 _DEFAULTS: Final = Options()
 _WORD_STARTS: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _UNKNOWN: Final = object()
+_NEVER_EXPECTED: Final = (MemoryError, Shutdown, Declined, LeakedScope)
 
 MARK: Final = "__trouper__"
 """The attribute of an actor class that holds its definition."""
@@ -57,6 +58,7 @@ class Definition:
         shape: what its methods are.
         options: the default options of its children.
         accepts: the mailbox type given by hand, or `None` to read the annotation.
+        expected: the exceptions of a handler that do not crash the actor.
     """
 
     cls: type[Any]
@@ -64,6 +66,7 @@ class Definition:
     shape: Shape
     options: Options
     accepts: object = None
+    expected: tuple[type[Exception], ...] = ()
     default_name: str = attrs.field(init=False)
     style: Style = attrs.field(init=False)
     is_async: bool = attrs.field(init=False)
@@ -151,7 +154,13 @@ class Definition:
 
 
 @dataclass_transform(eq_default=False, field_specifiers=(attrs.field,))
-def actor(*, flavour: Flavour, accepts: object = None, **options: Unpack[Choices]) -> Callable[[type[T]], type[T]]:
+def actor(
+    *,
+    flavour: Flavour,
+    accepts: object = None,
+    expected: type[Exception] | tuple[type[Exception], ...] = (),
+    **options: Unpack[Choices],
+) -> Callable[[type[T]], type[T]]:
     """Make an actor class of a plain class.
 
     The class becomes an attrs class, in place (compared by identity). It has either `receive(self, message: M)`, or
@@ -162,6 +171,9 @@ def actor(*, flavour: Flavour, accepts: object = None, **options: Unpack[Choices
     Args:
         flavour: the module trio, asyncio or threading, or its name.
         accepts: the class (or union, or tuple of classes) of the messages, if the annotation cannot say it.
+        expected: exceptions of `receive` that are no failure of the actor: who asked gets them as they are, they are
+            logged, and the actor goes on with the state that it has. `Shutdown`, and what goes to the root, such as
+            `MemoryError`, are never among them.
         options: the default options of a child of this class; `Child.options` says what they mean.
 
     Returns:
@@ -190,13 +202,31 @@ def actor(*, flavour: Flavour, accepts: object = None, **options: Unpack[Choices
         except SpecError as error:
             raise DefinitionError(f"{where}: @actor({error.field}=...)", show(error.given), error.allowed) from None
         shape = shape_of(cls, flavour_)
-        definition = Definition(cls, flavour_, shape, chosen, accepts)
+        definition = Definition(cls, flavour_, shape, chosen, accepts, expected_errors(expected, shape, where))
         _resolve_early(definition, sys._getframe(1).f_locals)
         make_attrs(cls)
         setattr(cls, MARK, definition)
         return cls
 
     return decorate
+
+
+def expected_errors(given: object, shape: Shape, where: str) -> tuple[type[Exception], ...]:
+    """Return the classes of `expected`.
+
+    Raises:
+        DefinitionError: they are none that an actor can go on after, or it has no `receive`.
+    """
+    kinds: tuple[Any, ...] = given if isinstance(given, tuple) else (given,)
+    where = f"{where}: @actor(expected=...)"
+    for kind in kinds:
+        if not isinstance(kind, type) or not issubclass(kind, Exception) or issubclass(kind, _NEVER_EXPECTED):
+            found = type_name(kind) if isinstance(kind, type) else show(kind)
+            never = ", ".join(never.__name__ for never in _NEVER_EXPECTED)
+            raise DefinitionError(where, found, f"subclasses of Exception, and not {never}")
+    if kinds and shape.style != "receive":
+        raise DefinitionError(where, "it for an actor with `run`", "it for `receive`; in `run`, try and except")
+    return kinds
 
 
 def _resolve_early(definition: Definition, local_names: Mapping[str, Any]) -> None:

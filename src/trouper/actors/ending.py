@@ -168,12 +168,17 @@ class Ending(Hooks):
         """The generation is over: let go of all that belonged to it."""
         self.state = DOWN
         self.fail_claims()
+        for timer in list((self.timers or {}).values()):
+            timer.stop()
+        if self.silence is not None:
+            self.silence.stop()
+        self.put_back()
         ref = self.ref
         ref.step = step_held
         ref.queued = True
         ref.receive = None
         self.instance = None
-        for name in ("me", "inbox", "hook", "tasks"):
+        for name in ("me", "inbox", "hook", "tasks", "timers", "silence", "stash"):
             self.__dict__.pop(name, None)
         if self.threaded:
             ref.lane.close()

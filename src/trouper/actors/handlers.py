@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+import logging
+from typing import TYPE_CHECKING, Any, TypeGuard
 
-from trouper.actors.ask import Ask
+from trouper.actors.ask import STASHED, Ask
 from trouper.actors.ending import Ending
+from trouper.actors.hooks import beyond_healing
 from trouper.actors.life import DRAINING, RUNNING, STARTING, STOPPING
 from trouper.actors.steps import (
     step_draining,
@@ -15,10 +17,12 @@ from trouper.actors.steps import (
     step_offered,
 )
 from trouper.errors import (
+    LeakedScope,
     ReplyTypeError,
     Shutdown,
     show,
 )
+from trouper.events import HandlerFailed
 from trouper.lanes.lane import HELD
 from trouper.lanes.loop_lane import Cancelled
 from trouper.reasons import NORMAL, SHUTDOWN
@@ -70,10 +74,13 @@ class Handlers(Ending):
         """The handler of a request returned."""
         self.asked = None
         if ask.claimed:
+            call = "reply_to"
+            if ask.claimed is STASHED:
+                ask.claimed, call = False, "stash"
             if value is None:
                 return None
             misfit: ReplyTypeError | None = ReplyTypeError(
-                ask.request, f"given the reply {show(value)} by return, and `reply_to` was called; allowed: one of them"
+                ask.request, f"given the reply {show(value)} by return, and `{call}` was called; allowed: one of them"
             )
         else:
             misfit = ask.misfit(value)
@@ -83,10 +90,28 @@ class Handlers(Ending):
                 return None
         assert misfit is not None
         ask.fail(misfit)
-        return self.failed(misfit, ask)
+        return self.crash_over(misfit, ask)
 
-    def failed(self, error: BaseException, message: object) -> Held:
-        """The handler of this message raised (or was cancelled): the message is dead, the actor crashes."""
+    def failed(self, error: BaseException, message: object) -> Held | None:
+        """The handler of this message raised (or was cancelled)."""
+        if isinstance(error, self.child.definition.expected) and forgivable(error):
+            return self.forgive(error, message)
+        return self.crash_over(error, message)
+
+    def forgive(self, error: Exception, message: object) -> Held | None:
+        """The class expects this: who asked gets the error, and the actor goes on as it is."""
+        self.asked = None
+        self.drop_from_stash(message)
+        request = message.request if isinstance(message, Ask) else message
+        self.world.report(logging.WARNING, self.ref, "expected failure", f"{show(error)} over {show(request)}")
+        if self.world.bus.active:
+            self.world.bus.publish(HandlerFailed(self.path, request, error))
+        if isinstance(message, Ask):
+            message.fail(error)
+        return HELD if self.ref.receive is None else None  # it may have stopped itself
+
+    def crash_over(self, error: BaseException, message: object) -> Held:
+        """The message is dead, the actor crashes."""
         self.asked = None
         reason = self.judge(error)
         self.lose(message, error, reason)
@@ -98,6 +123,7 @@ class Handlers(Ending):
 
         That holds for a claimed request, too: its `ReplyTo` may live on in the traceback for as long as that is kept.
         """
+        self.drop_from_stash(message)
         if not isinstance(error, Shutdown):
             self.world.dead(self.ref, message, f"its handler failed ({reason})")
         if isinstance(message, Ask) and not message.done:
@@ -147,3 +173,8 @@ class Handlers(Ending):
             self.failed(exc, ask)
         else:
             self.answered(ask, value)
+
+
+def forgivable(error: BaseException) -> TypeGuard[Exception]:
+    """Whether a class may expect this: not what ends an actor, whatever it says, nor what nobody may heal."""
+    return not isinstance(error, Shutdown | LeakedScope) and not beyond_healing(error)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from trouper.actors.ask import STASHED
 from trouper.actors.letters import Letters
 from trouper.actors.steps import (
     step_held,
@@ -97,7 +98,9 @@ class Hooks(Letters):
         """A `run` is through with the message that it took; if that is a request, it must have claimed it."""
         self.message = None
         ask, self.asked = self.asked, None
-        if ask is not None and not ask.claimed:
+        if ask is not None and ask.claimed is STASHED:
+            ask.claimed = False
+        elif ask is not None and not ask.claimed:
             ask.fail(ReplyDropped(ask.request, "its actor took it and went on without `reply_to`"))
 
     def wake_inbox(self) -> None:

@@ -6,17 +6,19 @@ from collections import deque
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
-from trouper.actors.ask import Ask
+from trouper.actors.ask import STASHED, Ask
 from trouper.actors.life import CLOSED, DOWN, STARTING, Life
 from trouper.actors.ref import boxes
 from trouper.actors.steps import (
     step_inbox,
     step_offered,
 )
-from trouper.actors.urgent import Urgent, urgent_ahead
+from trouper.actors.urgent import Urgent, put_in_front, urgent_ahead
 from trouper.errors import (
     ActorRestarted,
     ActorStopped,
+    StashFull,
+    UsageError,
     show,
 )
 from trouper.reasons import SHUTDOWN
@@ -127,4 +129,35 @@ class Letters(Life):
 
     def late(self, ask: Ask, value: object) -> None:
         """Any thread: an answer that nobody waits for any more."""
-        self.world.dead(self.ref, value, f"a late reply to {show(ask.request)}, whose asker gave up")
+        asker = "whose asker" if ask.asker is None else f"whose asker {ask.asker.path}"
+        self.world.dead(self.ref, value, f"a late reply to {show(ask.request)}, {asker} gave up")
+
+    # -- kept for later ----------------------------------------------------------------------------------------------
+    def keep(self, message: object) -> None:
+        """Stash this message, with its asker if it is the request that is being handled."""
+        capacity = self.ref.mailbox.stash
+        if self.stash is None:
+            self.stash = []
+        if capacity is not None and len(self.stash) >= capacity:
+            raise StashFull(message, self.path, capacity)
+        ask = self.asked
+        if ask is None or ask.request is not message:
+            self.stash.append(message)
+            return
+        if ask.claimed:
+            given = "it was stashed before" if ask.claimed is STASHED else "`reply_to` was called for it"
+            raise UsageError(f"{self.path}: given {show(message)} to stash, and {given}; allowed: one of them, once")
+        ask.claimed = STASHED
+        self.stash.append(ask)
+
+    def put_back(self) -> None:
+        """What is stashed goes to the front of the mailbox, in its order."""
+        stash, self.stash = self.stash, None
+        if stash:
+            put_in_front(self.ref.make_box(), stash)
+            self.ref.nudge()
+
+    def drop_from_stash(self, item: object) -> None:
+        """Its handling failed after it was stashed: it is not handled again."""
+        if self.stash and self.stash[-1] is item:
+            self.stash.pop()

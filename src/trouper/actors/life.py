@@ -19,13 +19,15 @@ from trouper.lanes.stacks import coroutine_stack, thread_stack
 
 if TYPE_CHECKING:
     from collections import deque
-    from collections.abc import Callable
+    from collections.abc import Callable, Hashable
     from weakref import WeakSet
 
     from trouper.actors.ask import Ask
     from trouper.actors.inbox import Inbox, SyncInbox
     from trouper.actors.options import Options
     from trouper.actors.ref import Ref
+    from trouper.actors.silence import Silence
+    from trouper.actors.timer import TimerHandle
     from trouper.actors.world import Boss, Spawner, World
     from trouper.lanes.lane import Activity, Timer
     from trouper.lanes.slot import Slot
@@ -69,6 +71,9 @@ class Life:
     tasks: set[Any] | None = None
     claims: WeakSet[Ask] | None = None  # requests that it claimed
     spawner: Spawner | None = None
+    timers: dict[Hashable, TimerHandle] | None = None
+    silence: Silence | None = None  # what its receive timeout waits for
+    stash: list[Any] | None = None
     busy = False  # in the user's code, in a thread of its own
     stop_wanted = False
     stop_due = False  # `on_stop` is to be called
@@ -86,6 +91,7 @@ class Life:
 
     OF_ONE_GENERATION = (
         *("me", "activity", "message", "asked", "hook", "inbox", "reason", "tasks", "spawner"),
+        *("timers", "silence", "stash"),
         *("busy", "stop_wanted", "stop_due", "in_on_stop", "killed", "interrupted", "told", "leaving", "report"),
         *("ready_early", "unready"),
     )

@@ -336,12 +336,13 @@ class Ref(Generic[M_contra]):
         """Check a request, and put it into the envelope that its answer finds its way by."""
         if not isinstance(message, Request):
             raise MessageTypeError(message, self, (Request,))
-        if handling.get(None) is self.cell is not None:
+        asker = handling.get(None)
+        if asker is self.cell is not None:
             raise SelfAsk(
                 f"{self!r} asks itself, and cannot answer before its handler is done; call a method, or `send`"
             )
         reply_types(type(message))  # what cannot be checked is refused here, not where it is answered
-        ask = Ask(message)
+        ask = Ask(message, asker)
         if type(message) not in self.accepts and not self.admits(message, ask):
             raise ActorStopped(message)
         return ask

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from trouper.errors import SpecError, Words, type_names
+from trouper.mailbox.mailbox import DEFAULT_STASH
 from trouper.supervision.spec import Child
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from trouper.mailbox.mailbox import Mailbox
     from trouper.supervision.place import Placed
 
 
@@ -34,15 +36,17 @@ def of_child(child: Child[Any]) -> str:
     mailbox = "anything" if types is None else type_names(types)
     parts = [f"{definition.cls.__name__}, {definition.flavour}, {options.restart}", f"takes {mailbox}"]
     if types != ():
-        size = (
-            "no bound"
-            if options.mailbox.capacity is None
-            else f"{options.mailbox.capacity}, {options.mailbox.overflow}"
-        )
-        parts.append(f"mailbox {size}")
+        parts.append(f"mailbox {of_mailbox(options.mailbox)}")
     parts.append(f"start within {options.start_timeout:g} s, shutdown {options.shutdown:g} s")
     parts += [word for word in ("significant", "drain") if getattr(options, word)]
     return "; ".join(parts)
+
+
+def of_mailbox(mailbox: Mailbox) -> str:
+    size = "no bound" if mailbox.capacity is None else f"{mailbox.capacity}, {mailbox.overflow}"
+    if mailbox.stash == DEFAULT_STASH:
+        return size
+    return f"{size}, stash {'no bound' if mailbox.stash is None else mailbox.stash}"
 
 
 def of_supervisor(placed: Placed) -> str:
