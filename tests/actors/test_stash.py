@@ -36,6 +36,7 @@ from trouper import (
     SpecError,
     StashFull,
     UsageError,
+    actor,
     child,
     current,
     one_for_one,
@@ -186,6 +187,43 @@ def test_an_actor_with_run_can_stash_messages_and_requests(flavour: FlavourName,
 
     host.run(one_for_one(looping), body)
     assert seen == ["stashed", "stashed", Note("1")]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_plain_handler_that_is_asked_in_place_can_stash(loop_flavour: FlavourName, host: Host, fails: bool) -> None:
+    @actor(flavour=loop_flavour)
+    class Plain:
+        times: int = 0
+
+        def receive(self, message: Echo | Note) -> Any:
+            me = current(self)
+            if isinstance(message, Note):
+                me.unstash()
+                return None
+            self.times += 1
+            if self.times == 1 and me.generation == 1:
+                me.stash(message)
+                if fails:
+                    me.unstash()
+                    raise Boom
+                me.self_ref.send(Note())
+                return None
+            return message.value
+
+    @actor(flavour=loop_flavour)
+    class Asker:
+        async def receive(self, message: Read) -> list[Any]:
+            return [await outcome(lambda: plain.ref.ask(Echo(1))), await plain.ref.ask(Echo(2))]
+
+    plain, asker = child(Plain), child(Asker)
+
+    async def body(daemon: Daemon) -> None:
+        first, second = await asker.ref.ask(Read())
+        assert isinstance(first, ActorRestarted) if fails else first == 1
+        assert second == 2
+        assert daemon.dead_letters == fails
+
+    host.run(one_for_one(plain, asker), body)
 
 
 # -- crashes -----------------------------------------------------------------------------------------------------------

@@ -52,8 +52,8 @@ async def queued(ref: Any, count: int) -> None:
 
 def test_a_message_comes_once_after_a_while(flavour: FlavourName, host: Host) -> None:
     async def start(me: Any) -> None:
-        me.after(SOON, Note("second"))
         me.after(0, Note("first"))
+        me.after(SOON, Note("second"))
 
     seen = Diary()
     actor = child(puppet(flavour, seen, {"start": start}))

@@ -25,11 +25,13 @@ from trouper import (
     Mailbox,
     Message,
     Reason,
+    ReceiveTimeout,
     Ref,
     ReplyTo,
     Request,
     Supervisor,
     SyncInbox,
+    TimerHandle,
     actor,
     child,
     current,
@@ -214,6 +216,38 @@ class Spawner:
                 assert_type(await rows.ask(Version()), str)
                 me.stop(rows)
                 me.stop()
+
+
+# -- later -------------------------------------------------------------------------------------------------------------
+@actor(flavour=asyncio, expected=(KeyError, TimeoutError), mailbox=Mailbox(stash=10))
+class Later:
+    timers: list[TimerHandle] = attrs.field(factory=list, init=False)
+
+    async def on_start(self) -> None:
+        me = current(self)
+        self.timers.append(me.every(1.0, Tick(), key=("tick", 1)))
+        assert_type(me.after(1, Mean("load")), TimerHandle)
+        assert_type(me.cancel(("tick", 1)), bool)
+        me.receive_timeout(60)
+
+    async def receive(self, message: Mean | Tick | ReceiveTimeout) -> float | None:
+        me = current(self)
+        match message:
+            case Mean():
+                me.stash(message)
+            case Tick():
+                me.unstash()
+            case ReceiveTimeout():
+                me.receive_timeout(None)
+                self.timers[0].cancel()
+        return None
+
+
+@actor(flavour=threading, expected=LookupError)
+class LaterInThreads:
+    def receive(self, message: Tick) -> None:
+        current(self).after(0.5, message)
+        current(self).stash(message)
 
 
 # -- trees -------------------------------------------------------------------------------------------------------------

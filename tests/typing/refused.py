@@ -160,6 +160,31 @@ class NoFlavour:
     async def receive(self, message: Tick) -> None: ...
 
 
+@actor(flavour=trio, expected=KeyboardInterrupt)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+class WrongExpectation:
+    async def receive(self, message: Tick) -> None: ...
+
+
+@actor(flavour=trio)
+class WrongLater:
+    async def receive(self, message: Tick | Mean) -> None:
+        me = current(self)
+        me.after(1.0, Version())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        me.every(1.0, "tick")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        me.after("1 s", Tick())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        me.every(None, Tick())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        me.after(1.0, Tick(), key=[])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        me.after(1.0, Tick(), "key")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+        me.stash(Version())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        me.receive_timeout("1 s")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+@actor(flavour=threading)
+class WrongLaterInService:
+    def run(self) -> None:
+        current(self).after(1.0, Tick())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
 class Nobody:
     """Neither `receive` nor `run`."""
 

@@ -123,8 +123,7 @@ class Handlers(Ending):
 
         That holds for a claimed request, too: its `ReplyTo` may live on in the traceback for as long as that is kept.
         """
-        self.drop_from_stash(message)
-        if not isinstance(error, Shutdown):
+        if self.drop_from_stash(message) or not isinstance(error, Shutdown):
             self.world.dead(self.ref, message, f"its handler failed ({reason})")
         if isinstance(message, Ask) and not message.done:
             self.tell_gone(message, reason)

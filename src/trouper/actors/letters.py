@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
@@ -157,7 +158,13 @@ class Letters(Life):
             put_in_front(self.ref.make_box(), stash)
             self.ref.nudge()
 
-    def drop_from_stash(self, item: object) -> None:
-        """Its handling failed after it was stashed: it is not handled again."""
-        if self.stash and self.stash[-1] is item:
-            self.stash.pop()
+    def drop_from_stash(self, item: object) -> bool:
+        """The handling of this failed: it is not handled again. Returns whether it was stashed."""
+        if isinstance(item, Ask) and item.claimed is STASHED:
+            item.claimed = False
+            with suppress(ValueError, IndexError):  # nowhere; or another thread dropped the oldest at the same time
+                self.ref.make_box().remove(item)  # put back already
+        if not self.stash or self.stash[-1] is not item:
+            return False
+        self.stash.pop()
+        return True

@@ -49,8 +49,9 @@ class Alarm:
             self.timer = self.clock.call_later(left, self.lane.post, self.ring)
 
     def ring(self) -> None:
-        if self.fn is not None:
-            self.fn()
+        fn, self.fn = self.fn, None
+        if fn is not None:
+            fn()
 
     def cancel(self) -> None:
         self.fn = None

@@ -10,6 +10,7 @@ sends nothing urgent pays nothing.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from trouper.actors.ask import Ask
@@ -56,17 +57,18 @@ ENVELOPES.add(Urgent)
 def urgent_ahead(box: deque[Any]) -> int:
     """How many urgent messages lead the box. Other threads may change it meanwhile."""
     count = 0
-    try:
+    with suppress(IndexError):
         while isinstance(box[count], Urgent):
             count += 1
-    except IndexError:
-        """All of them are urgent."""
     return count
 
 
 def put_in_front(box: deque[Any], items: list[Any]) -> None:
     """Put these in front of the box, in their order, behind what is urgent; in the lane."""
-    ahead = [box.popleft() for _ in range(urgent_ahead(box))]
+    ahead = []
+    with suppress(IndexError):
+        while isinstance(box[0], Urgent):
+            ahead.append(box.popleft())
     box.extendleft(reversed([*ahead, *items]))
 
 

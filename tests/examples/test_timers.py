@@ -1,0 +1,15 @@
+"""The kettle boils, and only then is there tea."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from tests.examples.station import ROOT
+
+
+def test_who_asked_too_early_is_answered_when_the_water_boils() -> None:
+    command = [sys.executable, "examples/timers.py"]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
+    assert ran.stdout.splitlines() == ["80 degrees", "90 degrees", "100 degrees", "tea is ready"]
+    assert ran.returncode == 0
