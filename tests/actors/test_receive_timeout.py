@@ -94,8 +94,8 @@ def test_silence_is_told_again_and_again(flavour: FlavourName, host: Host, where
 
 def test_it_comes_after_a_handler_that_takes_longer_than_the_timeout(flavour: FlavourName, host: Host) -> None:
     async def work(me: Any) -> None:
-        me.receive_timeout(SOON)
         me.after(0, Note("tick"))
+        me.receive_timeout(SOON)
         await gate.passed()
         seen("done")
 

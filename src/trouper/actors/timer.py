@@ -45,7 +45,7 @@ class Alarm:
     def set(self, due: float) -> None:
         """In the control lane."""
         if self.fn is not None:
-            left = max(0.0, due - self.clock.now())
+            left = due - self.clock.now()  # below 0 it still comes before what is due after it
             self.timer = self.clock.call_later(left, self.lane.post, self.ring)
 
     def ring(self) -> None:
