@@ -29,6 +29,7 @@ from trouper.actors.definition import actor
 from trouper.actors.inbox import Inbox, SyncInbox
 from trouper.actors.ref import Ref
 from trouper.actors.timer import TimerHandle
+from trouper.actors.watching import Terminated
 from trouper.daemon import Daemon, open_daemon, run
 from trouper.errors import (
     ActorRestarted,
@@ -46,6 +47,7 @@ from trouper.errors import (
     MailboxFull,
     MessageTypeError,
     NotReady,
+    NameTaken,
     NotRunning,
     ReplyDropped,
     ReplyTypeError,
@@ -133,6 +135,7 @@ __all__ = [
     "MailboxOverflow",
     "Message",
     "MessageTypeError",
+    "NameTaken",
     "NotReady",
     "NotRunning",
     "Persist",
@@ -161,6 +164,7 @@ __all__ = [
     "SupervisorEnded",
     "SupervisorStarted",
     "SyncInbox",
+    "Terminated",
     "TimerHandle",
     "TrouperError",
     "Unkillable",

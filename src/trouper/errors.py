@@ -11,6 +11,7 @@ TrouperError(Exception)
  |   +- SelfAsk                             an actor asks itself
  |   +- AlreadyReplied                      a second answer to one request
  |   +- UnknownPath (LookupError)           no such place in the tree
+ |   +- NameTaken                           a name is another actor's
  +- MessageTypeError (TypeError)            the mailbox does not take this message
  +- MailboxFull                             the mailbox is full and rejects
  +- StashFull                               an actor keeps more for later than its mailbox allows
@@ -120,6 +121,10 @@ class AlreadyReplied(UsageError):
 
 class UnknownPath(UsageError, LookupError):
     """The caller named a place that the tree does not have."""
+
+
+class NameTaken(UsageError):
+    """The caller gave an actor a name that another one has; names are unique in a daemon."""
 
 
 # -- sending and asking ------------------------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from trouper.actors import ref as ref_module
 from trouper.actors import steps as steps_module
+from trouper.actors import watching as watching_module
 from trouper.lanes import lane as lane_module
 from trouper.lanes import loop_lane as loop_module
 from trouper.lanes import thread_lane as thread_module
@@ -37,10 +38,11 @@ LANE, SENDER = 0, 1
 STUCK_AFTER = 20.0  # seconds: no schedule takes a hundredth of that
 
 TRACED = frozenset(
-    str(getsourcefile(module)) for module in (lane_module, loop_module, thread_module, ref_module, steps_module)
+    str(getsourcefile(module))
+    for module in (lane_module, loop_module, thread_module, ref_module, steps_module, watching_module)
 )
 VARIABLES = frozenset(
-    {"box", "queued", "parked", "pending", "over", "accepts", "refuses", "run", "step"}
+    {"box", "queued", "parked", "pending", "over", "accepts", "refuses", "run", "step", "state", "watched", "watches"}
 )  # written by one, read by the other
 TOUCHES = ("LOAD_ATTR", "LOAD_METHOD", "STORE_ATTR")
 TESTS = (

@@ -31,6 +31,7 @@ from trouper import (
     Request,
     Supervisor,
     SyncInbox,
+    Terminated,
     TimerHandle,
     actor,
     child,
@@ -317,3 +318,40 @@ async def embedded(listener: Callable[[Any], Awaitable[None]]) -> None:
         daemon.subscribe(listener, DeadLetter).close()
         assert_type(await daemon.start(child(Plain), under="/readers"), str)
         daemon.stop("done")
+
+
+# -- watching, and names -----------------------------------------------------------------------------------------------
+@actor(flavour=trio)
+class Watcher:
+    """It watches whoever it is told to, and whoever it finds."""
+
+    async def receive(self, message: Sample | Terminated) -> None:
+        me = current(self)
+        match message:
+            case Terminated(ref, reason):
+                assert_type(ref, Ref[Any])
+                assert_type(reason, Reason)
+                me.unwatch(ref)
+            case Sample():
+                me.watch(rows.ref)
+                me.watch(child(ThreadService).ref)
+
+
+@actor(flavour=threading)
+class WatchingLoop:
+    def run(self, inbox: SyncInbox[Terminated]) -> None:
+        for end in inbox:
+            assert_type(end, Terminated)
+
+
+def look_up(daemon: Daemon) -> None:
+    assert_type(daemon.lookup(Averages, "/averages"), Ref[Sample | Mean | Names] | None)
+    assert_type(daemon.lookup(Reporter, "reporter"), Ref[Version] | None)
+    assert_type(daemon.lookup(ThreadRunner, "runner"), Ref[Sample | Version] | None)
+    assert_type(daemon.lookup(Service, "service"), Ref[Never] | None)
+    assert_type(daemon.lookup(Latest[int], "/latest"), Ref[int] | None)
+    assert_type(daemon.lookup(Watcher, "/watcher"), Ref[Sample | Terminated] | None)
+    daemon.register("averages", averages.ref)
+    daemon.unregister("averages")
+    if (found := daemon.lookup(Averages, "averages")) is not None:
+        found.send(Sample("load", 0.5))

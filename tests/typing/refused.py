@@ -12,7 +12,22 @@ from typing import Generic, Never, TypeVar
 
 import trio
 
-from trouper import Inbox, Limit, Mailbox, Ref, ReplyTo, SyncInbox, actor, child, current, one_for_one, open_daemon, run
+from trouper import (
+    Daemon,
+    Inbox,
+    Limit,
+    Mailbox,
+    Ref,
+    ReplyTo,
+    SyncInbox,
+    Terminated,
+    actor,
+    child,
+    current,
+    one_for_one,
+    open_daemon,
+    run,
+)
 
 from .accepted import (
     Averages,
@@ -220,3 +235,22 @@ def wrong_generics(nothing: Ref[Never]) -> None:
     child(Taker[Sample], numbers.ref)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
     child(Taker[Sample], rows.ref).ref.send(3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     nothing.send(None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+@actor(flavour=trio)
+class WrongWatcher:
+    async def receive(self, message: Terminated) -> None:
+        me = current(self)
+        me.watch(averages)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        me.unwatch("/averages")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        message.reason.upper()  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+        message.ref = averages.ref  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def wrong_names(daemon: Daemon) -> None:
+    daemon.lookup(Averages, "averages").send(Sample("load", 0.5))  # type: ignore[union-attr]  # pyright: ignore[reportOptionalMemberAccess]
+    wide: Ref[Version] | None = daemon.lookup(Averages, "averages")  # type: ignore[arg-type]  # pyright: ignore[reportAssignmentType]
+    daemon.lookup(Sample, "averages")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    daemon.lookup("averages")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+    daemon.register("averages", averages)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    assert wide

@@ -82,6 +82,9 @@ class Cell(Handlers):
         """In its lane: all is set for its first step, which constructs it."""
         ref = self.ref
         self.state = STARTING
+        if self.generation > 1:
+            for name in self.WHY_IT_ENDED:
+                self.__dict__.pop(name, None)
         if self.refuses:
             self.refuses = False
             ref.open()

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any, Never, TypeVar, TypeVarTuple, Unpack, fin
 
 from trouper.actors.ask import ReplyTo
 from trouper.actors.later import Later
+from trouper.actors.life import CLOSED
 from trouper.actors.ref import handling
 from trouper.actors.steps import step_held
+from trouper.actors.watching import Terminated
 from trouper.errors import (
     AlreadyReplied,
     NotRunning,
@@ -17,8 +19,10 @@ from trouper.errors import (
     WouldBlockLane,
     show,
     type_name,
+    type_names,
 )
 from trouper.lanes.slot import in_event_loop
+from trouper.reasons import NORMAL
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -159,6 +163,46 @@ class Context(Later[M]):
             NotRunning: this generation is over.
         """
         self._alive().tell_ready()
+
+    def watch(self, ref: Ref[Any]) -> None:
+        """Hear of the end of an actor: `Terminated` comes once, when it has ended for good; at once if it has.
+
+        A restart is no such end: the ref stays valid, and so does the watch. What a generation watches ends with it, as
+        OTP's monitors do; `on_start` of the next one may watch again. To watch an actor twice is to watch it once.
+
+        Args:
+            ref: any other actor of this daemon. It may be one that has no place yet: the notice comes when it has lived
+                and ended.
+
+        Raises:
+            UsageError: it is the actor itself, or one of another daemon; or the mailbox does not take `Terminated`.
+            NotRunning: this generation is over.
+        """
+        cell = self._alive()
+        if ref is cell.ref:
+            raise UsageError(f"{cell.path}: given its own ref to watch, allowed: another actor's")
+        types = cell.child.definition.accepted()
+        if types is not None and not isinstance(Terminated(ref, NORMAL), types):
+            raise UsageError(
+                f"{cell.path}: given {ref!r} to watch, and a mailbox for {type_names(types)};"
+                f" allowed: a mailbox that takes `Terminated`, too"
+            )
+        other = ref.cell
+        if other is not None and other.world is not cell.world and other.state != CLOSED:
+            raise UsageError(f"{cell.path}: given {ref!r} of another daemon to watch, allowed: an actor of this one")
+        cell.world.watching.watch(self._alive, ref)
+
+    def unwatch(self, ref: Ref[Any]) -> None:
+        """Do not hear of the end of an actor any more: not even a notice that waits in the mailbox comes.
+
+        Args:
+            ref: an actor; nothing happens if it is not watched.
+
+        Raises:
+            NotRunning: this generation is over.
+        """
+        cell = self._alive()
+        cell.world.watching.unwatch(cell, ref)
 
     def start_soon(self, fn: Callable[[Unpack[Ts]], Awaitable[object]], *args: *Ts) -> None:
         """Run `fn(*args)` in the background, in an async flavour.

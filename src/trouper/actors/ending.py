@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from trouper.actors.hooks import Hooks
-from trouper.actors.life import CLOSED, DOWN, DRAINING, RUNNING, STARTING, STOPPING
+from trouper.actors.life import CLOSED, CLOSING, DOWN, DRAINING, RUNNING, STARTING, STOPPING
 from trouper.actors.ref import NOTHING
 from trouper.actors.steps import (
     step_closed,
@@ -173,6 +173,8 @@ class Ending(Hooks):
         if self.silence is not None:
             self.silence.stop()
         self.put_back()
+        if self.watches is not None:
+            self.world.watching.unwatch_all(self)
         ref = self.ref
         ref.step = step_held
         ref.queued = True
@@ -187,11 +189,12 @@ class Ending(Hooks):
         """Nobody plans to start it again: dead letters from now on. The cell is down."""
         if self.threaded or self.generation == 0 or self.abandoned:
             self.shut(cause)
-        else:
+        elif self.state == DOWN:  # and nobody but its boss, in whose thread this is, makes it something else
+            self.state = CLOSING
             self.ref.lane.do(self.shut, cause)
 
     def shut(self, cause: BaseException | None) -> None:
-        if (self.state != DOWN and not self.abandoned) or self.ref.cell is not self:
+        if (self.state not in (DOWN, CLOSING) and not self.abandoned) or self.ref.cell is not self:
             return
         if self.generation == 0:  # no lane knows it yet, and somebody may be about to send
             self.ref.lane, self.ref.run = self.world.control, self.world.context.copy().run
@@ -202,3 +205,4 @@ class Ending(Hooks):
         self.bury(cause)
         self.ref.queued = False
         self.bury(cause)
+        self.world.watching.ended(self)

@@ -6,6 +6,7 @@ from math import inf
 from threading import get_ident
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from trouper.actors.life import CLOSED, CLOSING, DOWN
 from trouper.actors.options import is_seconds
 from trouper.actors.silence import Silence
 from trouper.actors.timer import TimerHandle
@@ -31,7 +32,7 @@ class Later(Generic[M]):
 
     def _alive(self) -> Cell:
         cell = self._cell
-        if cell.generation != self._generation or cell.state in ("down", "closed"):
+        if cell.generation != self._generation or cell.state in (DOWN, CLOSING, CLOSED):
             raise NotRunning(f"{cell.path}: generation {self._generation} is over; its context is of no use any more")
         return cell
 

@@ -16,6 +16,7 @@ from trouper.errors import (
     Stopping,
 )
 from trouper.lanes.stacks import coroutine_stack, thread_stack
+from trouper.reasons import KILLED, SHUTDOWN, Reason
 
 if TYPE_CHECKING:
     from collections import deque
@@ -28,13 +29,14 @@ if TYPE_CHECKING:
     from trouper.actors.ref import Ref
     from trouper.actors.silence import Silence
     from trouper.actors.timer import TimerHandle
+    from trouper.actors.watching import Watch
     from trouper.actors.world import Boss, Spawner, World
     from trouper.lanes.lane import Activity, Timer
     from trouper.lanes.slot import Slot
-    from trouper.reasons import Reason
 
 
 DOWN, STARTING, RUNNING, DRAINING, STOPPING, CLOSED = "down", "starting", "running", "draining", "stopping", "closed"
+CLOSING = "closing"  # down, and its lane was told to close it
 
 
 class Life:
@@ -70,6 +72,7 @@ class Life:
     reason: Reason | None = None
     tasks: set[Any] | None = None
     claims: WeakSet[Ask] | None = None  # requests that it claimed
+    watches: dict[Ref[Any], Watch] | None = None  # whose end it wants to hear of
     spawner: Spawner | None = None
     timers: dict[Hashable, TimerHandle] | None = None
     silence: Silence | None = None  # what its receive timeout waits for
@@ -90,11 +93,12 @@ class Life:
     offers: deque[tuple[object, Slot[None]]] | None = None
 
     OF_ONE_GENERATION = (
-        *("me", "activity", "message", "asked", "hook", "inbox", "reason", "tasks", "spawner"),
+        *("me", "activity", "message", "asked", "hook", "inbox", "tasks", "spawner"),
         *("timers", "silence", "stash"),
-        *("busy", "stop_wanted", "stop_due", "in_on_stop", "killed", "interrupted", "told", "leaving", "report"),
+        *("busy", "stop_wanted", "stop_due", "in_on_stop", "killed", "interrupted", "told", "leaving"),
         *("ready_early", "unready"),
     )
+    WHY_IT_ENDED = "reason", "report"  # kept for as long as the cell is closed
 
     def __init__(self, world: World, boss: Boss, name: str, child: Any) -> None:
         self.world = world
@@ -142,6 +146,14 @@ class Life:
             return True
         at_once = self.killed is not None or not self.drains or self.state in (STARTING, STOPPING)
         return self.stop_wanted and at_once
+
+    @property
+    def ended_by(self) -> Reason:
+        """Why its last generation ended, once it is down."""
+        if self.report is not None:  # it did not come up
+            _, what = self.report
+            return what if isinstance(what, Reason) else Reason("normal", None, what)
+        return self.reason or (KILLED if self.abandoned else SHUTDOWN)
 
     def __repr__(self) -> str:
         return f"<{self.path} generation {self.generation}, {self.state}>"

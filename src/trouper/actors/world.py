@@ -9,6 +9,7 @@ from threading import Lock, get_ident
 from typing import TYPE_CHECKING, Any, Protocol
 
 from trouper.actors.ask import Ask
+from trouper.actors.watching import Watching
 from trouper.errors import show
 from trouper.events import Bus, DeadLetter, MailboxOverflow
 
@@ -83,6 +84,7 @@ class World:
         self.context = context
         self.clock = clock
         self.bus = Bus()
+        self.watching = Watching()
         self.daemon: Daemon | None = None
         self.stopping = False  # nothing is started any more
         self.over = False

@@ -20,6 +20,7 @@ import trio
 from trouper.actors.world import World
 from trouper.daemon.exits import FAILED, OK, code_of
 from trouper.daemon.operator import Operator
+from trouper.daemon.registry import Registry
 from trouper.daemon.watchdog import Watchdog
 from trouper.errors import LaneBroken, RestartLimitExceeded, SpecError, UsageError
 from trouper.events import DaemonReady, DaemonStopping, Escalated
@@ -50,7 +51,7 @@ T = TypeVar("T")
 LANES_END = 1.0  # seconds for the loops to close after the tree has stopped
 
 
-class Daemon(Operator):
+class Daemon(Operator, Registry):
     """One running tree. Made by `run` and `open_daemon`; actors reach it as `current(self).daemon`.
 
     All methods may be called from every thread.
@@ -66,7 +67,8 @@ class Daemon(Operator):
     ) -> None:
         for name, seconds in (("stop_within", stop_within), ("stall_after", stall_after)):
             check_seconds(name, seconds)
-        super().__init__()
+        Operator.__init__(self)
+        Registry.__init__(self)
         placed = place(tree)
         refuse_kept(placed.walk())
         self.stop_within = stop_within
@@ -85,6 +87,7 @@ class Daemon(Operator):
             clock=monotonic,
         )
         self.world.daemon = self
+        self.world.watching.before = self.free
         assert isinstance(placed.spec, Supervisor)
         self.root = Branch(self.world, self.control, Root(self), "", "/", placed.spec, placed.children)
         self.watchdog = Watchdog(lambda: list(self.loops.values()), self.world.bus, stall_after, lambda: None)
