@@ -688,6 +688,21 @@ def test_a_generation_that_is_over_watches_nobody(flavour: FlavourName, host: Ho
     host.run(one_for_one(by, watched), body)
 
 
+def test_the_context_of_one_that_was_terminated_is_over(flavour: FlavourName, host: Host) -> None:
+    """At once: also while its lane has yet to close it."""
+    contexts: list[Any] = []
+    by, watched = watcher(flavour, Diary()), mortal(flavour)
+
+    async def body(daemon: Daemon) -> None:
+        await ask(by.ref, Do(contexts.append))
+        await daemon.terminate("/watcher")
+        with pytest.raises(NotRunning, match="generation 1 is over"):
+            contexts[0].watch(watched.ref)
+        assert daemon.world.watching.watched == {}
+
+    host.run(one_for_one(by, watched), body)
+
+
 def caught(call: Any) -> Any:
     try:
         return call()

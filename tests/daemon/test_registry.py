@@ -22,6 +22,7 @@ from tests.actors.stage import (
     nothing,
     role,
     together,
+    until,
 )
 from trouper import (
     ActorStopped,
@@ -429,6 +430,43 @@ def test_an_ask_after_the_daemon_fails_at_once(flavour: FlavourName, host: Host)
             await body(daemon)
         for ref in (declared.ref, *spawned):
             await fails_at_once(ref)
+
+    host.loop(program)
+
+
+@pytest.mark.parametrize("stuck", ["itself", "its spawner"])
+def test_an_ask_of_who_did_not_stop_before_the_deadline_fails_at_once(
+    flavour: FlavourName, host: Host, stuck: str
+) -> None:
+    """The thread that hangs is left behind, and so are all below and beside it."""
+
+    @role("threading", shutdown=60.0)
+    class Stuck:
+        async def receive(self, message: Note | Read | Echo) -> Any:
+            if isinstance(message, Read):
+                return [current(self).spawn(one(flavour))]
+            await gate.passed()
+            return None
+
+    gate, hangs, beside = Gate(), child(Stuck), one(flavour, "beside")
+    refs: list[Ref[Any]] = [hangs.ref, beside.ref]
+    daemons: list[Daemon] = []
+
+    async def live() -> None:
+        async with open_daemon(one_for_one(beside, hangs), stop_within=0.05) as daemon:
+            daemons.append(daemon)
+            if stuck == "its spawner":
+                refs.extend(await hangs.ref.ask(Read()))
+            hangs.ref.send(Note())
+            await until(lambda: not hangs.ref.box)
+
+    async def program() -> None:
+        with pytest.raises(DaemonFailed, match="did not stop in time"):
+            await live()
+        for ref in refs:
+            await fails_at_once(ref)
+        assert daemons[0].lookup(CLASSES[flavour], "/beside") is None
+        gate.open()
 
     host.loop(program)
 

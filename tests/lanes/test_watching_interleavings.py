@@ -43,6 +43,7 @@ class Actor:
 
     def press(self, watch: Any) -> None:
         self.box.append(watch)
+        assert self.world.freed, "the names are free before anybody is told"
 
     def alive(self) -> Actor:
         if self.state == DOWN:
@@ -54,7 +55,12 @@ class Stage:
     def __init__(self, code: Code, token: Token) -> None:
         code["Lock"] = lambda: TokenLock(token)
         self.watching = code["Watching"]()
+        self.watching.before = self.free
         self.by, self.watched = Actor(self), Actor(self)
+        self.freed = False
+
+    def free(self, ref: object) -> None:
+        self.freed = True
 
     def watch(self) -> None:
         with suppress(NotRunning):
@@ -155,6 +161,10 @@ MUTANTS: dict[str, tuple[Tell, tuple[Mutation, ...]]] = {
     "who tells does not take the watches": (
         watching_while_it_ends,
         (Mutation(watching_module, "self.watched.pop(ref, {})", "self.watched.get(ref, {})"),),
+    ),
+    "who tells leaves the names to whoever ended": (
+        watching_while_it_ends,
+        (Mutation(watching_module, "        self.before(ref)\n", ""),),
     ),
     "a watcher is written down without the lock": (
         watching_from_a_thread_while_the_watcher_ends,

@@ -186,16 +186,18 @@ class Ending(Hooks):
             ref.lane.close()
 
     def close(self, cause: BaseException | None = None) -> None:
-        """Nobody plans to start it again: dead letters from now on. The cell is down."""
-        if self.threaded or self.generation == 0 or self.abandoned:
+        """Nobody plans to start it again: dead letters from now on. The cell is down, or was left behind."""
+        if self.threaded or self.generation == 0 or self.left_behind:
             self.shut(cause)
         elif self.state == DOWN:  # and nobody but its boss, in whose thread this is, makes it something else
             self.state = CLOSING
             self.ref.lane.do(self.shut, cause)
 
     def shut(self, cause: BaseException | None) -> None:
-        if (self.state not in (DOWN, CLOSING) and not self.abandoned) or self.ref.cell is not self:
+        if (self.state not in (DOWN, CLOSING) and not self.left_behind) or self.ref.cell is not self:
             return
+        if self.spawner is not None:  # left behind with what it spawned
+            self.spawner.close()
         if self.generation == 0:  # no lane knows it yet, and somebody may be about to send
             self.ref.lane, self.ref.run = self.world.control, self.world.context.copy().run
         self.state = CLOSED

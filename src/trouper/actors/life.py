@@ -135,6 +135,11 @@ class Life:
         return self.state == STOPPING
 
     @property
+    def left_behind(self) -> bool:
+        """Whether it did not end, and nobody waits for that any more: it was unkillable, or its daemon is over."""
+        return self.state != CLOSED and (self.abandoned or self.world.over)
+
+    @property
     def drains(self) -> bool:
         """Whether a graceful stop handles first what is queued."""
         return self.options.drain and self.child.definition.style != "service"
@@ -153,7 +158,7 @@ class Life:
         if self.report is not None:  # it did not come up
             _, what = self.report
             return what if isinstance(what, Reason) else Reason("normal", None, what)
-        return self.reason or (KILLED if self.abandoned else SHUTDOWN)
+        return self.reason or (KILLED if self.left_behind else SHUTDOWN)
 
     def __repr__(self) -> str:
         return f"<{self.path} generation {self.generation}, {self.state}>"

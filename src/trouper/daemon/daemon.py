@@ -202,6 +202,7 @@ class Daemon(Operator, Registry):
             self.on_failed()
         finally:
             self.world.over = True
+            self.root.close(self.cause)  # what did not stop in time, too
             self.answer_the_rest()
             self.settle_late()
             self.ready.put(None)

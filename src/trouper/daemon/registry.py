@@ -115,7 +115,7 @@ class Registry:
     def has(self, ref: Ref[Any]) -> bool:
         """Whether this is an actor of this daemon that has not ended for good."""
         cell = ref.cell
-        return cell is not None and cell.world is self.world and cell.state not in GONE and not self.world.over
+        return cell is not None and cell.world is self.world and cell.state not in GONE
 
     def free(self, ref: Ref[Any]) -> None:
         """It ended for good."""
@@ -140,4 +140,4 @@ class Registry:
             raise UsageError(
                 f"lookup: given {path!r}, where a supervisor ({kind}) stands, allowed: the path of an actor"
             )
-        return node.ref if node.ref.cell is node else None
+        return node.ref
