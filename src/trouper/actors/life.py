@@ -158,7 +158,7 @@ class Life:
         if self.report is not None:  # it did not come up
             _, what = self.report
             return what if isinstance(what, Reason) else Reason("normal", None, what)
-        return self.reason or (KILLED if self.left_behind else SHUTDOWN)
+        return self.reason or (KILLED if self.abandoned else SHUTDOWN)
 
     def __repr__(self) -> str:
         return f"<{self.path} generation {self.generation}, {self.state}>"
