@@ -7,10 +7,11 @@ from typing import Any
 
 import attrs
 
-from tests.actors.stage import FLAVOURS, Boom, Crash, Diary, FlavourName, Host, role
+from tests.actors.stage import FLAVOURS, Boom, Crash, Diary, FlavourName, Host, in_thread, role
+from tests.stress.test_nothing_lost import waited_for
 from trouper import Child, Context, Daemon, Message, Reason, Ref, Request, Terminated, child, current, one_for_one
 
-ROUNDS = 40  # for each pair of a spawner and the flavour of what it spawns
+ROUNDS = 20  # for each pair of a spawner and the flavour of what it spawns
 
 
 class Meet(Message):
@@ -139,7 +140,7 @@ def test_of_many_lives_in_all_lanes_each_watcher_hears_of_each_end_once(host: Ho
     async def body(daemon: Daemon) -> None:
         for one in spawners:
             one.ref.send(Begin())
-        await told.until(ends * len(watchers))
+        assert await in_thread(waited_for, told, ends * len(watchers))
         expected = Counter((ref, kind) for ref, kind in lives.ends.items() if kind is not None)
         assert len(lives.ends) == count
         assert expected.total() == ends
