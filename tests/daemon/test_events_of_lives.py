@@ -5,10 +5,12 @@ from __future__ import annotations
 from tests.actors.stage import Boom, Crash, Diary, FlavourName, Host, role
 from trouper import (
     ActorEnded,
+    ActorHeld,
     ActorStarted,
     ActorStarting,
     Backoff,
     Daemon,
+    DaemonReady,
     DeadLetter,
     Event,
     Restarting,
@@ -56,20 +58,12 @@ def test_a_supervisor_tells_that_it_is_up_and_that_it_ended(host: Host) -> None:
     host.run(one_for_one(), body)
 
 
-class Somewhere(Event, frozen=True):
-    path: str
-
-
-class Nowhere(Event, frozen=True):
-    pass
-
-
 def test_a_listener_hears_of_one_part_of_the_tree() -> None:
     bus, below, everywhere = Bus(), list[Event](), list[Event]()
     bus.subscribe(below.append, under="/readers")
     bus.subscribe(everywhere.append, under="/")
-    events = [Somewhere(path) for path in ("/readers", "/readers/load", "/readers-2", "/")]
-    for event in [*events, Nowhere()]:
+    events = [ActorHeld(path) for path in ("/readers", "/readers/load", "/readers-2", "/")]
+    for event in [*events, DaemonReady(0.1)]:
         bus.publish(event)
     assert below == events[:2]
-    assert everywhere == [*events, Nowhere()]
+    assert everywhere == [*events, DaemonReady(0.1)]
