@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import logging
 from functools import partial
-from threading import Thread
 from typing import TYPE_CHECKING
 
 from trouper.actors.handlers import Handlers
@@ -36,7 +35,6 @@ from trouper.errors import (
     Declined,
 )
 from trouper.lanes.lane import HELD, step_coroutines
-from trouper.lanes.thread_lane import ThreadLane
 from trouper.reasons import KILLED, SHUTDOWN, crashed, start_failed
 
 if TYPE_CHECKING:
@@ -64,7 +62,7 @@ class Cell(Handlers):
         self.generation = generation
         flavour = self.child.definition.flavour
         if flavour == "threading":
-            thread = self.ref.lane = ThreadLane(self.path)
+            thread = self.ref.lane = self.world.thread_lane(self.path)
             thread.on_broken = self.lane_broke
             self.prepare(thread)
             try:
@@ -116,7 +114,7 @@ class Cell(Handlers):
             return
         if not self.ref.lane.waits_in_runtime:
             self.interrupted = True
-            Thread(target=self.interrupt, name=f"{self.path} interrupt", daemon=True).start()
+            self.ref.lane.aside(self.interrupt, f"{self.path} interrupt")
 
     def interrupt(self) -> None:
         """In a thread of its own: ask the user's code to let go of what blocks it."""

@@ -6,7 +6,6 @@ request must be claimed with `current(self).reply_to(request)` before the next m
 
 from __future__ import annotations
 
-from time import monotonic
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, final
 
 from trouper.actors.ask import Ask
@@ -209,8 +208,8 @@ class SyncInbox(BaseInbox[M_co]):
             TimeoutError: no message in time.
         """
         self._cell.drop_asked()
-        deadline = None if timeout is None else monotonic() + timeout
         lane = self._cell.ref.lane
+        deadline = None if timeout is None else lane.now() + timeout
         while True:
             if lane.orders:
                 lane.admit()  # a stop that is more than a wish, or something urgent
@@ -219,7 +218,7 @@ class SyncInbox(BaseInbox[M_co]):
             try:
                 return self._take()  # type: ignore[no-any-return]
             except IndexError:
-                if not self._wait(None if deadline is None else deadline - monotonic()):
+                if not self._wait(None if deadline is None else deadline - lane.now()):
                     raise TimeoutError(f"no message in {timeout:g} s") from None
 
     def ticks(self, every: float) -> Iterator[None]:
@@ -231,12 +230,12 @@ class SyncInbox(BaseInbox[M_co]):
         Raises:
             ValueError: `every` is not more than 0.
         """
-        cell = self._cell
-        due = monotonic()
+        lane = self._cell.ref.lane
+        due = lane.now()
         while not self._over():
             yield None
-            due = next_due(due, every, monotonic())
-            cell.ref.lane.wait(self._over, due - monotonic())
+            due = next_due(due, every, lane.now())
+            lane.wait(self._over, due - lane.now())
 
     def _wait(self, timeout: float | None) -> bool:
         ref, lane = self._cell.ref, self._cell.ref.lane

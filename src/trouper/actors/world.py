@@ -12,6 +12,7 @@ from trouper.actors.ask import Ask
 from trouper.actors.watching import Watching
 from trouper.errors import show
 from trouper.events import Bus, DeadLetter, MailboxOverflow
+from trouper.lanes.thread_lane import ThreadLane
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,6 +67,8 @@ class World:
         spawner: makes the supervisor of what an actor spawns.
         context: the context variables that actors start with.
         clock: seconds; for the rate limit of log records.
+        thread_lane: makes the lane for one life of a threading actor, given its path.
+        random: for all that the runtime leaves to chance, such as the jitter of delays.
     """
 
     def __init__(
@@ -77,6 +80,8 @@ class World:
         spawner: Callable[[Cell], Spawner],
         context: Context,
         clock: Callable[[], float],
+        thread_lane: Callable[[str], ThreadLane] = ThreadLane,
+        random: Random | None = None,
     ) -> None:
         self.lane = lane
         self.control = control
@@ -84,13 +89,14 @@ class World:
         self.spawner = spawner
         self.context = context
         self.clock = clock
+        self.thread_lane = thread_lane
+        self.random = random or Random()
         self.bus = Bus()
         self.watching = Watching()
         self.daemon: Daemon | None = None
         self.stopping = False  # nothing is started any more
         self.over = False
         self.dead_letters = 0
-        self.random = Random()  # noqa: S311 - for the jitter of delays, no secret
         self.degraded: dict[str, float] = {}  # what is down and tried for ever, and since when
         self.publishing: set[int] = set()  # threads in which a dead letter is being told
         self.counting = Lock()  # any thread may find a letter dead

@@ -26,6 +26,7 @@ from trouper.errors import LaneBroken, RestartLimitExceeded, SpecError, UsageErr
 from trouper.events import DaemonReady, DaemonStopping, Escalated
 from trouper.lanes.asyncio_lane import AsyncioLane
 from trouper.lanes.slot import Slot
+from trouper.lanes.thread_lane import ThreadLane
 from trouper.lanes.trio_lane import TrioLane
 from trouper.supervision.place import place
 from trouper.supervision.spawned import Spawned
@@ -34,6 +35,7 @@ from trouper.supervision.supervisor import Branch, refuse_kept
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from random import Random
 
     from trouper.actors.cell import Cell
     from trouper.events import Event as TrouperEvent
@@ -64,6 +66,9 @@ class Daemon(Operator, Registry):
         stop_within: float = 60.0,
         stall_after: float = 5.0,
         uvloop: bool = False,
+        clock: Callable[[], float] = monotonic,
+        thread_lane: Callable[[str], ThreadLane] = ThreadLane,
+        random: Random | None = None,
     ) -> None:
         for name, seconds in (("stop_within", stop_within), ("stall_after", stall_after)):
             check_seconds(name, seconds)
@@ -84,7 +89,9 @@ class Daemon(Operator, Registry):
             fatal=self.fatal,
             spawner=self.spawner,
             context=copy_context(),
-            clock=monotonic,
+            clock=clock,
+            thread_lane=thread_lane,
+            random=random,
         )
         self.world.daemon = self
         self.world.watching.before = self.free
@@ -94,7 +101,7 @@ class Daemon(Operator, Registry):
         self.ready: Slot[None] = Slot()
         self.over: Slot[None] = Slot()  # for the host of an embedded daemon; a slot has one waiter
         self.ended = trio.Event()
-        self.began = monotonic()
+        self.began = clock()
         self.code = OK
         self.cause: BaseException | None = None
         self.stop_why: str | None = None
@@ -289,7 +296,7 @@ class Root:
     def on_started(self, node: Node, generation: int) -> None:
         daemon = self.daemon
         if daemon.stop_why is None:
-            seconds = monotonic() - daemon.began
+            seconds = daemon.world.clock() - daemon.began
             log.info("ready after %.3g s", seconds)
             if daemon.world.bus.active:
                 daemon.world.bus.publish(DaemonReady(seconds))

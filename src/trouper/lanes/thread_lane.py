@@ -12,8 +12,7 @@ from __future__ import annotations
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from threading import TIMEOUT_MAX, Thread, get_ident
-from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from trouper.lanes.lane import Lane
 
@@ -26,6 +25,13 @@ def clean() -> bool:
     return False
 
 
+class Bell(Protocol):
+    """What a thread sleeps by: a `SimpleQueue`, or what behaves like one."""
+
+    def put(self, item: None, /) -> None: ...
+    def get(self, *, timeout: float | None = None) -> None: ...
+
+
 class ThreadLane(Lane):
     """The lane of one life of a threading actor. `launch` starts its thread, `close` ends it."""
 
@@ -33,13 +39,17 @@ class ThreadLane(Lane):
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
-        self.bell: SimpleQueue[None] = SimpleQueue()
+        self.bell: Bell = SimpleQueue()
         self.thread = Thread(target=self.main, name=name, daemon=True)
         self.waits_in_runtime = False
 
     def launch(self) -> None:
         """Start the thread; once."""
         self.thread.start()
+
+    def aside(self, fn: Callable[[], object], name: str) -> None:
+        """Call `fn` in a thread of its own, beside this one."""
+        Thread(target=fn, name=name, daemon=True).start()
 
     def main(self) -> None:
         self.ident = get_ident()
@@ -83,14 +93,14 @@ class ThreadLane(Lane):
         Returns:
             Whether it became true in time.
         """
-        deadline = None if timeout is None or timeout > TIMEOUT_MAX else monotonic() + timeout
+        deadline = None if timeout is None or timeout > TIMEOUT_MAX else self.now() + timeout
         self.waits_in_runtime = True
         try:
             while True:
                 self.admit()
                 if until():
                     return True
-                left = None if deadline is None else deadline - monotonic()
+                left = None if deadline is None else deadline - self.now()
                 if left is not None and left <= 0:
                     return False
                 self.parked = True

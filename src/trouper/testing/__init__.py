@@ -1,0 +1,9 @@
+"""The test kit: a whole daemon in the thread of a test, in virtual time, in an order that a seed decides."""
+
+from __future__ import annotations
+
+from trouper.testing.errors import Leaked, TrialError, TrialStuck
+from trouper.testing.probe import Probe
+from trouper.testing.trial import Trial
+
+__all__ = ["Leaked", "Probe", "Trial", "TrialError", "TrialStuck"]

@@ -1,0 +1,300 @@
+"""A trial: a whole daemon in the thread of a test, in virtual time."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from math import inf
+from random import Random
+from threading import get_ident
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+from trouper.daemon.daemon import Daemon
+from trouper.daemon.exits import OK
+from trouper.errors import DaemonFailed, UsageError
+from trouper.lanes import slot
+from trouper.lanes.asyncio_lane import AsyncioLane
+from trouper.lanes.trio_lane import TrioLane
+from trouper.testing import privates
+from trouper.testing.errors import TrialError, TrialStuck
+from trouper.testing.loops import AsyncioLoop, TrioLoop
+from trouper.testing.probe import Probe
+from trouper.testing.stepper import Stepper, never
+from trouper.testing.threads import Threads
+from trouper.testing.time import VirtualTime
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from types import TracebackType
+    from typing import Self
+
+    from trouper.actors.ref import Ref
+    from trouper.events import Event
+    from trouper.messages import Asked
+    from trouper.supervision.spec import Child, Supervisor
+
+P = ParamSpec("P")
+M = TypeVar("M")
+S = TypeVar("S")
+R = TypeVar("R")
+E = TypeVar("E", bound="Event")
+
+LOOPS_END = 10.0  # virtual seconds for the loops to end after the tree
+
+
+class Trial:
+    """Run a tree in the thread of a test, in virtual time and in an order that a seed decides.
+
+    The block is entered when the tree is ready. Within it the world stands still, except in the calls of the trial
+    and in `*_sync` calls of refs and of the daemon. When the block is left, the tree is stopped.
+
+    Args:
+        tree: a supervisor, or one child.
+        seed: decides what is free: in which order lanes, tasks and threads have their turns.
+        probes: refs of tests that stand in the tree's arguments; `t.probe(...)` makes further ones.
+        patience: real seconds that the world may take at one instant, before that is an error.
+        may_block: paths of threading actors that block outside of the runtime by their nature, such as a
+            `serve_forever`; time goes on without their threads.
+        leaks: whether the end looks for what is left over.
+        stop_within: seconds for the whole stop.
+        stall_after: seconds without a turn after which a lane is reported; in virtual time none ever is.
+
+    Raises:
+        SpecError: the tree is wrong.
+        DaemonFailed: a failure reached the root, at the start (when the block is entered) or later (when it is left).
+        TrialStuck: the world does not come to rest.
+        Leaked: something is left over.
+
+    Example:
+        ```python
+        with Trial(tree, seed=1) as t:
+            readers.ref.send(Sample("load", 0.5))
+            t.advance(10)
+            assert t.ask(readers.ref, Mean("load")) == 0.5
+        ```
+    """
+
+    def __init__(
+        self,
+        tree: Child[Any] | Supervisor,
+        *,
+        seed: int = 0,
+        probes: Iterable[Probe[Any]] = (),
+        patience: float = 10.0,
+        may_block: Iterable[str] = (),
+        leaks: bool = True,
+        stop_within: float = 60.0,
+        stall_after: float = inf,
+    ) -> None:
+        self.seed = seed
+        self._tree, self._probes, self._patience, self._leaks = tree, tuple(probes), patience, leaks
+        self._may_block = frozenset(may_block)
+        self._stop_within, self._stall_after = stop_within, stall_after
+        self._time = VirtualTime()
+        self._log: list[tuple[float, Event]] = []
+
+    # -- the world goes on -------------------------------------------------------------------------------------------
+    def advance(self, seconds: float) -> None:
+        """Let `seconds` pass; all that is due on the way happens, in its order.
+
+        Raises:
+            TrialStuck: the world does not come to rest at some instant.
+        """
+        if not 0 <= seconds < inf:
+            raise ValueError(f"advance: given {seconds!r}, allowed: a number of seconds, 0 or more")
+        self._run(self.now + seconds)
+
+    def settle(self) -> None:
+        """Let happen what can happen now, until all wait for something; no time passes.
+
+        Raises:
+            TrialStuck: the world does not come to rest.
+        """
+        self.advance(0)
+
+    def until(self, holds: Callable[[], object], *, within: float = inf) -> None:
+        """Let time go on until `holds()`, which is asked whenever all is idle.
+
+        Args:
+            holds: a question.
+            within: seconds.
+
+        Raises:
+            TrialStuck: it does not hold in time, or nothing is left that could happen.
+        """
+        if not self._run(self.now + within, holds):
+            raise TrialStuck(self._stepper.told(f"it did not come to hold, now at {self.now:g} s"))
+
+    def call(self, fn: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call what waits for the world, and have it go on meanwhile; also in an async test.
+
+        In a plain test `ref.ask_sync(...)` and `t.daemon.terminate_sync(...)` can be called as they are.
+
+        Args:
+            fn: such as `t.daemon.terminate_sync`; called with the other arguments.
+
+        Returns:
+            What it returns.
+        """
+        self._here()
+        with privates.no_loop():
+            return fn(*args, **kwargs)
+
+    def ask(self, ref: Ref[S], request: Asked[S, R], *, timeout: float | None = 5.0) -> R:
+        """Send a request and let the world go on until the reply is there.
+
+        Args:
+            ref: whom to ask.
+            request: a request that the actor receives.
+            timeout: virtual seconds; None waits for ever.
+
+        Returns:
+            The reply.
+
+        Raises:
+            TrialStuck: without a timeout, nothing is left that could happen. Else: as `Ref.ask_sync`.
+        """
+        return self.call(ref.ask_sync, request, timeout=timeout)
+
+    def probe(self, *types: type[M]) -> Probe[M]:
+        """A ref for this test.
+
+        Args:
+            types: the messages that it takes; none given: all.
+        """
+        probe = Probe(*types)
+        self._join(probe)
+        return probe
+
+    def _join(self, probe: Probe[Any]) -> None:
+        probe._go = lambda within, done: self._run(self.now + within, done)
+
+    # -- what can be seen --------------------------------------------------------------------------------------------
+    @property
+    def now(self) -> float:
+        """Seconds since the trial began."""
+        return self._time.now
+
+    @property
+    def events(self) -> list[Event]:
+        """All that happened in the daemon so far."""
+        return [event for _, event in self._log]
+
+    def events_of(self, kind: type[E]) -> list[E]:
+        """The events of one kind so far.
+
+        Args:
+            kind: a class out of `trouper.events`.
+        """
+        return [event for _, event in self._log if isinstance(event, kind)]
+
+    @property
+    def trace(self) -> list[str]:
+        """All events so far with their times, as text; the same for the same tree, test and seed."""
+        return [f"{at:.9g} {event!r}" for at, event in self._log]
+
+    # -- coming and going --------------------------------------------------------------------------------------------
+    def __enter__(self) -> Self:
+        threads = Threads(self._time, self._lots("threads"), self._patience, self._may_block)
+        self.daemon = daemon = Daemon(
+            self._tree,
+            stop_within=self._stop_within,
+            stall_after=self._stall_after,
+            clock=self._time,
+            thread_lane=threads,
+            random=self._lots("world"),
+        )
+        """The daemon, as actors have it by `current(self).daemon`; its `*_sync` calls let the world go on."""
+        self._thread = get_ident()
+        control = TrioLoop(daemon.control, self._time, self._lots("control"))
+        trio_loop = TrioLoop(TrioLane("trio"), self._time, self._lots("trio"))
+        asyncio_loop = AsyncioLoop(AsyncioLane("asyncio"), self._time, self._lots("asyncio"))
+        self._loops = (control, trio_loop, asyncio_loop)
+        self._stepper = Stepper(self._loops, threads, self._time, self._lots("turns"), self._patience)
+        self._bystander, slot.patience.wait = slot.patience.wait, self._wait
+        daemon.subscribe(self._note)
+        for probe in self._probes:
+            self._join(probe)
+        try:
+            for loop in (trio_loop, asyncio_loop):
+                loop.lane.on_broken = daemon.lane_broke
+                daemon.loops[loop.lane.flavour] = loop.lane
+                loop.start(loop.lane.main, nothing)
+            control.start(daemon.main)
+            self.until(lambda: daemon.ready.done)
+        except BaseException as error:
+            self._tell(error)
+            with suppress(TrialError):
+                self._end()
+            raise
+        if self._failed:
+            self._end()
+            raise self._failure()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        try:
+            self._end()
+        except TrialError as trouble:
+            if error is None:
+                self._tell(trouble)
+                raise
+            error.add_note(f"besides, at the end of the trial: {trouble}")
+        if error is not None:
+            self._tell(error)
+            if self._failed:
+                error.add_note(f"besides, the daemon failed: {self.daemon.said}")
+        elif self._failed:
+            failure = self._failure()
+            self._tell(failure)
+            raise failure
+
+    def _end(self) -> None:
+        """Stop the tree, and all that ran it."""
+        daemon = self.daemon
+        daemon.stop("the trial is over")
+        try:
+            self._run(inf, lambda: daemon.over.done)
+            self._run(self.now + LOOPS_END, lambda: all(loop.over for loop in self._loops))
+        finally:
+            slot.patience.wait = self._bystander
+            self._loops[2].close()
+
+    @property
+    def _failed(self) -> bool:
+        return self.daemon.code != OK or self.daemon.cause is not None
+
+    def _failure(self) -> DaemonFailed:
+        failure = DaemonFailed(self.daemon.code, self.daemon.said)
+        failure.__cause__ = self.daemon.cause
+        return failure
+
+    def _tell(self, error: BaseException) -> None:
+        error.add_note(f"in a Trial with seed={self.seed}, at {self.now:g} s of virtual time")
+
+    # -- inside ------------------------------------------------------------------------------------------------------
+    def _lots(self, use: str) -> Random:
+        """A generator for one use: so that the draws of one do not shift those of another."""
+        return Random(f"{self.seed}/{use}")
+
+    def _note(self, event: Event) -> None:
+        self._log.append((self.now, event))
+
+    def _here(self) -> None:
+        if get_ident() != self._thread:
+            raise UsageError("a trial was called from another thread, allowed: the one that entered it")
+
+    def _run(self, until: float, done: Callable[[], object] = never) -> bool:
+        self._here()
+        return self._stepper.run(until, done)
+
+    def _wait(self, waited: slot.Slot[Any], timeout: float | None) -> bool:
+        """In place of `Slot.wait_sync` in the thread of the test."""
+        if not self._run(inf if timeout is None else self.now + timeout, lambda: waited.done) and timeout is None:
+            raise TrialStuck(self._stepper.told(f"waited for what never comes, at {self.now:g} s"))
+        return waited.done
+
+
+def nothing() -> None:
+    """A lane tells that it has started; the trial sees that by itself."""
