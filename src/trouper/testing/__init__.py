@@ -4,6 +4,20 @@ from __future__ import annotations
 
 from trouper.testing.errors import Leaked, TrialError, TrialStuck
 from trouper.testing.probe import Probe
+from trouper.testing.script import Decline, Fail, Fine, Hang, Script, Sleep, Step
 from trouper.testing.trial import Trial
 
-__all__ = ["Leaked", "Probe", "Trial", "TrialError", "TrialStuck"]
+__all__ = [
+    "Decline",
+    "Fail",
+    "Fine",
+    "Hang",
+    "Leaked",
+    "Probe",
+    "Script",
+    "Sleep",
+    "Step",
+    "Trial",
+    "TrialError",
+    "TrialStuck",
+]
