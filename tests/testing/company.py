@@ -10,9 +10,13 @@ import logging
 import sys
 from typing import Any
 
-from trouper import Ref, SyncInbox, actor, child, current, one_for_all, one_for_one
-from trouper.testing import Trial
 from tests.actors.stage import FlavourName, Note
+from trouper import Limit, Ref, SyncInbox, actor, child, current, one_for_all, one_for_one
+from trouper.testing import Trial
+
+
+def now(me: Any) -> float:
+    return current(me).daemon.world.clock()
 
 
 def talker(flavour: FlavourName) -> Any:
@@ -25,7 +29,7 @@ def talker(flavour: FlavourName) -> Any:
 
         async def receive(self, message: Note) -> None:
             self.count += 1
-            self.told(f"{current(self).path} {message.text}")
+            self.told(f"{now(self):g} {current(self).path} {message.text}")
             await current(self).sleep(message.text % 3)
             if message.text:
                 self.others[message.text % len(self.others)].send(Note(message.text - 1))
@@ -39,7 +43,7 @@ def talker(flavour: FlavourName) -> Any:
         def run(self, inbox: SyncInbox[Note]) -> None:
             for message in inbox:
                 self.count += 1
-                self.told(f"{current(self).path} {message.text}")
+                self.told(f"{now(self):g} {current(self).path} {message.text}")
                 current(self).sleep_sync(message.text % 3)
                 if message.text:
                     self.others[message.text % len(self.others)].send(Note(message.text - 1))
@@ -49,21 +53,18 @@ def talker(flavour: FlavourName) -> Any:
 
 
 def trace(seed: int) -> list[str]:
-    """What happens with this seed: all that is told, with its times, and all events."""
+    """What happens with this seed: all that is told, and all events, with their times."""
     told: list[str] = []
     others: list[Ref[Note]] = []
     flavours: list[FlavourName] = ["trio", "asyncio", "threading"]
     talkers = [
-        child(talker(flavour), others, lambda text: told.append(f"{t.now:g} {text}")).options(name=f"{flavour}{place}")
+        child(talker(flavour), others, told.append).options(name=f"{flavour}{place}")
         for place in range(3)
         for flavour in flavours
     ]
     others += [it.ref for it in talkers]
-    tree = one_for_one(
-        one_for_all(*talkers[:4], name="group", restarts=None_or_many()),
-        *talkers[4:],
-        restarts=None_or_many(),
-    )
+    often = Limit(1000, within=1.0)
+    tree = one_for_one(one_for_all(*talkers[:4], name="group", restarts=often), *talkers[4:], restarts=often)
     with Trial(tree, seed=seed) as t:
         for it in talkers:
             for _ in range(5):
@@ -72,16 +73,10 @@ def trace(seed: int) -> list[str]:
     return told + t.trace
 
 
-def None_or_many() -> Any:
-    from trouper import Limit
-
-    return Limit(1000, within=1.0)
-
-
 def digest(seed: int) -> str:
     return hashlib.sha256("\n".join(trace(seed)).encode()).hexdigest()
 
 
 if __name__ == "__main__":
     logging.disable()
-    print(*map(digest, map(int, sys.argv[1:])))
+    sys.stdout.write(" ".join(map(digest, map(int, sys.argv[1:]))))

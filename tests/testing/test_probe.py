@@ -47,7 +47,7 @@ def test_a_probe_waits_in_virtual_time(loop_flavour: FlavourName) -> None:
 
     probe = Probe(Note)
     with Trial(child(Late, probe.ref), probes=[probe]) as t:
-        with pytest.raises(TrialError, match="within 3599 s; expected .*Note"):
+        with pytest.raises(TrialError, match=r"within 3599 s; expected .*Note"):
             probe.expect(Note, within=3599)
         assert probe.fish(lambda note: note.text == 1, within=7200) == Note(1)
         assert t.now == 7200
@@ -61,9 +61,9 @@ def test_another_message_than_the_expected_one_is_shown() -> None:
     probe = Probe(Note)
     probe.ref.send(Note("this"))
     probe.ref.send(Note("this"))
-    with pytest.raises(TrialError, match="this.*expected .*that"):
+    with pytest.raises(TrialError, match=r"this.*expected .*that"):
         probe.expect(Note("that"))
-    with pytest.raises(TrialError, match="expected .*SpecialNote"):
+    with pytest.raises(TrialError, match=r"expected .*SpecialNote"):
         probe.expect(SpecialNote)
 
 
@@ -105,7 +105,7 @@ def test_a_wrong_reply_is_told_to_both() -> None:
             t.ask(mine.ref, Number(), timeout=3)
         request = mine.expect(Number)
         with pytest.raises(ReplyTypeError):
-            mine.reply(request, "seventeen")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+            mine.reply(request, "seventeen")  # type: ignore[misc]  # pyright: ignore[reportArgumentType]
     probe.ref.send(Number())
     with pytest.raises(UsageError, match="asked"):
         probe.reply(probe.expect(Number), 1)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Any
 
 import pytest
 
 from tests.actors.stage import FlavourName, Note
-from trouper import DaemonFailed, UsageError, child, one_for_one
+from trouper import DaemonFailed, Unkillable, UsageError, child, one_for_one
 from trouper.events import ActorEnded, ActorStarted, DeadLetter
 from trouper.testing import Decline, Fail, Fine, Hang, Script, Sleep, Trial
 
@@ -95,7 +94,8 @@ def test_a_stop_that_hangs_politely_ends_by_a_kill(flavour: FlavourName) -> None
 
 def test_a_stubborn_handler_is_unkillable_until_it_is_released(flavour: FlavourName) -> None:
     script = Script()
-    with pytest.raises(DaemonFailed, match="not even killed|does not end|Unkillable"), Trial(tree_of(script, flavour, shutdown=1.0)) as t:
+    tree = tree_of(script, flavour, shutdown=1.0)
+    with pytest.raises(DaemonFailed) as failed, Trial(tree) as t:  # noqa: PT012 - raised at its end
         script.do(Hang(stubborn=True))
         t.settle()
         t.daemon.stop()
@@ -103,6 +103,7 @@ def test_a_stubborn_handler_is_unkillable_until_it_is_released(flavour: FlavourN
         assert not t.events_of(ActorEnded)
         script.release()
         t.settle()
+    assert isinstance(failed.value.__cause__, Unkillable)
 
 
 def test_a_handler_fails_or_ends_the_actor_on_command(flavour: FlavourName) -> None:

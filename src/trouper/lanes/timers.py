@@ -59,11 +59,15 @@ class Timers:
             heappop(heap)
         return heap[0].when if heap else inf
 
+    def waiting(self) -> list[HeapTimer]:
+        """Those that are to come, in no order."""
+        return [timer for timer in self._heap if timer.fn is not None]
+
     def one_cancelled(self) -> None:
         """Cancelled timers leave the heap when they outnumber the others, not only when they would have been due."""
         self._cancelled += 1
         if self._cancelled > FEW and self._cancelled > len(self._heap) // 2:
-            self._heap = [timer for timer in self._heap if timer.fn is not None]
+            self._heap = self.waiting()
             self._cancelled = 0
             heapify(self._heap)
 

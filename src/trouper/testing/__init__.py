@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from trouper.testing.errors import Leaked, TrialError, TrialStuck
+from trouper.testing.leaks import no_leaks
 from trouper.testing.probe import Probe
 from trouper.testing.script import Decline, Fail, Fine, Hang, Script, Sleep, Step
 from trouper.testing.trial import Trial
@@ -20,4 +21,5 @@ __all__ = [
     "Trial",
     "TrialError",
     "TrialStuck",
+    "no_leaks",
 ]

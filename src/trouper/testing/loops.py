@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple, Unpack
 
 import trio
 
+from trouper.errors import show
 from trouper.testing import privates
+from trouper.testing.leaks import below, task_name
 from trouper.testing.time import SLICE, RunClock, Stopwatch
 
 if TYPE_CHECKING:
@@ -28,6 +30,15 @@ if TYPE_CHECKING:
     from trouper.lanes.asyncio_lane import AsyncioLane
     from trouper.lanes.trio_lane import TrioLane
     from trouper.testing.time import VirtualTime
+
+TRIO_OWN = {
+    "Runner.init",
+    "EntryQueue.task",
+    "TrioLoop.start.<locals>.begun",
+    "TrioLane.keep_time",
+    "TrioLane.dispatch_protected",
+}
+ASYNCIO_OWN = {"LoopLane.dispatch"}
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -50,12 +61,14 @@ class TrioLoop(trio.abc.Instrument):
         self.ticks: deque[Callable[[], object]] = deque()
         self.outcome: Outcome[Any] | None = None
         self.limiter: trio.CapacityLimiter | None = None
+        self.root: trio.lowlevel.Task | None = None
         self.moved = False
 
     def start(self, main: Callable[..., Awaitable[object]], *args: Any) -> None:
         """Have it run `main(*args)`."""
 
         async def begun() -> None:
+            self.root = trio.lowlevel.current_root_task()
             self.limiter = trio.to_thread.current_default_thread_limiter()
             await main(*args)
 
@@ -98,6 +111,15 @@ class TrioLoop(trio.abc.Instrument):
     @property
     def over(self) -> bool:
         return self.outcome is not None
+
+    def tasks_left(self) -> list[str]:
+        """The tasks that are not the lane's own."""
+        tasks = () if self.over or self.root is None else below(self.root)
+        return [task.name for task in tasks if task_name(task) not in TRIO_OWN]
+
+    def timers_left(self) -> list[str]:
+        """What is still to be called in the lane."""
+        return [] if self.over else [show(timer.fn) for timer in self.lane.timers.waiting()]
 
     @property
     def due(self) -> float:
@@ -192,6 +214,15 @@ class AsyncioLoop:
         with self.entered():
             self.loop.close()
         return left
+
+    def tasks_left(self) -> list[str]:
+        """The tasks that are not the lane's own."""
+        tasks = [task for task in asyncio.all_tasks(self.loop) if task is not self.main]
+        return [name for task in tasks if (name := task_name(task)) not in ASYNCIO_OWN]
+
+    def timers_left(self) -> list[str]:
+        """What is still to be called in the loop."""
+        return [show(timer) for timer in privates.asyncio_timers(self.loop)]
 
     @property
     def over(self) -> bool:

@@ -54,7 +54,7 @@ class RunContext:
 
     @contextmanager
     def entered(self) -> Iterator[None]:
-        context, core = trio_run.GLOBAL_RUN_CONTEXT.__dict__, vars(trio_run)
+        context, core = trio_run.GLOBAL_RUN_CONTEXT.__dict__, trio_run.__dict__
         with no_loop():
             chance = core["_ALLOW_DETERMINISTIC_SCHEDULING"], core["_r"]
             context.update(self.kept)
@@ -71,8 +71,12 @@ class RunContext:
 
 def asyncio_due(loop: asyncio.AbstractEventLoop) -> float:
     """When the first timer of a loop is due, or infinity."""
-    timers: list[asyncio.TimerHandle] = vars(loop)["_scheduled"]
-    return min((timer.when() for timer in timers if not timer.cancelled()), default=math.inf)
+    return min((timer.when() for timer in asyncio_timers(loop)), default=math.inf)
+
+
+def asyncio_timers(loop: asyncio.AbstractEventLoop) -> list[asyncio.TimerHandle]:
+    """The timers of a loop that are to come, in no order."""
+    return [timer for timer in vars(loop)["_scheduled"] if not timer.cancelled()]
 
 
 def asyncio_has_work(loop: asyncio.AbstractEventLoop) -> bool:

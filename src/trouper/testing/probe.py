@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, final
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, final, overload
 
 from trouper.actors.ask import Ask, ReplyTo
 from trouper.actors.definition import actor
@@ -55,7 +55,11 @@ class Probe(Generic[M]):
         self._asks: list[Ask] = []
         self._go: Callable[[float, Callable[[], object]], object] | None = None
 
-    def expect(self, wanted: type[N] | N, *, within: float = 0.0) -> N:
+    @overload
+    def expect(self, wanted: type[N], *, within: float = 0.0) -> N: ...
+    @overload
+    def expect(self, wanted: N, *, within: float = 0.0) -> N: ...
+    def expect(self, wanted: Any, *, within: float = 0.0) -> Any:
         """Take the next message, which must be as wanted.
 
         Args:
@@ -73,7 +77,7 @@ class Probe(Generic[M]):
         message = self._take()
         if not (isinstance(message, wanted) if isinstance(wanted, type) else message == wanted):
             raise TrialError(f"{show(message)} came; expected {self._told(wanted)}{self._before()}")
-        return cast("N", message)
+        return message
 
     def expect_none(self, *, within: float = 0.0) -> None:
         """Make sure that no message is there or comes.
@@ -148,8 +152,9 @@ class Probe(Generic[M]):
         if isinstance(item, Ask):
             self._asks.append(item)
             item = item.request
-        self.messages.append(item)
-        return cast("M", item)
+        message = cast("M", item)
+        self.messages.append(message)
+        return message
 
     def _wait(self, done: Callable[[], object], within: float) -> bool:
         if self._go is not None:

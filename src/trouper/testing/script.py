@@ -137,7 +137,7 @@ class Script:
             accepts: further messages that it takes, and handles by doing nothing; requests are answered with None.
             options: as for `@actor`.
         """
-        methods = {name: value for name, value in vars(Player).items() if inspect.isfunction(value)}
+        methods: dict[str, Any] = {name: value for name, value in vars(Player).items() if inspect.isfunction(value)}
         if flavour_name(flavour, "Script.actor") == "threading":
             methods = {name: plain(method) for name, method in methods.items()}
         cls = type("Scripted", (), {**methods, "script": self, "__doc__": "An actor that obeys a script."})

@@ -8,14 +8,20 @@ from random import Random
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+import trio
+
+from trouper.actors.cell import Cell
 from trouper.daemon.daemon import Daemon
 from trouper.daemon.exits import OK
 from trouper.errors import DaemonFailed, UsageError
+from trouper.events import ActorEnded, ActorStarted, Escalated, Restarting
 from trouper.lanes import slot
 from trouper.lanes.asyncio_lane import AsyncioLane
 from trouper.lanes.trio_lane import TrioLane
+from trouper.supervision.supervisor import Branch
 from trouper.testing import privates
-from trouper.testing.errors import TrialError, TrialStuck
+from trouper.testing.errors import Leaked, TrialError, TrialStuck
+from trouper.testing.leaks import KINDS, Arrivals, Watch, forget_frames, report
 from trouper.testing.loops import AsyncioLoop, TrioLoop
 from trouper.testing.probe import Probe
 from trouper.testing.stepper import Stepper, never
@@ -23,7 +29,7 @@ from trouper.testing.threads import Threads
 from trouper.testing.time import VirtualTime
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
     from types import TracebackType
     from typing import Self
 
@@ -31,14 +37,28 @@ if TYPE_CHECKING:
     from trouper.events import Event
     from trouper.messages import Asked
     from trouper.supervision.spec import Child, Supervisor
+    from trouper.testing.leaks import Kind
 
 P = ParamSpec("P")
 M = TypeVar("M")
 S = TypeVar("S")
 R = TypeVar("R")
 E = TypeVar("E", bound="Event")
+F = TypeVar("F", bound=BaseException)
 
+MOMENT = 0.001  # virtual seconds
 LOOPS_END = 10.0  # virtual seconds for the loops to end after the tree
+
+
+class TrialDaemon(Daemon):
+    """A daemon that lets somebody look at its lanes when its actors are gone."""
+
+    before_close: Callable[[], object]
+
+    async def close_lanes(self) -> None:
+        await trio.sleep(MOMENT)  # what ends with the last actor has ended then
+        self.before_close()
+        await super().close_lanes()
 
 
 class Trial:
@@ -54,7 +74,8 @@ class Trial:
         patience: real seconds that the world may take at one instant, before that is an error.
         may_block: paths of threading actors that block outside of the runtime by their nature, such as a
             `serve_forever`; time goes on without their threads.
-        leaks: whether the end looks for what is left over.
+        leaks: which kinds of leftovers are looked for at the end: "tasks", "timers", "threads" and "files" that came
+            while the world ran, "instances" of actors that are still referred to; `()` for none.
         stop_within: seconds for the whole stop.
         stall_after: seconds without a turn after which a lane is reported; in virtual time none ever is.
 
@@ -81,7 +102,7 @@ class Trial:
         probes: Iterable[Probe[Any]] = (),
         patience: float = 10.0,
         may_block: Iterable[str] = (),
-        leaks: bool = True,
+        leaks: Collection[Kind] = KINDS,
         stop_within: float = 60.0,
         stall_after: float = inf,
     ) -> None:
@@ -91,6 +112,8 @@ class Trial:
         self._stop_within, self._stall_after = stop_within, stall_after
         self._time = VirtualTime()
         self._log: list[tuple[float, Event]] = []
+        self._left: dict[Kind, list[str]] = {}
+        self._arrivals, self._instances = Arrivals(), Watch()
 
     # -- the world goes on -------------------------------------------------------------------------------------------
     def advance(self, seconds: float) -> None:
@@ -195,7 +218,7 @@ class Trial:
     # -- coming and going --------------------------------------------------------------------------------------------
     def __enter__(self) -> Self:
         threads = Threads(self._time, self._lots("threads"), self._patience, self._may_block)
-        self.daemon = daemon = Daemon(
+        self.daemon = daemon = TrialDaemon(
             self._tree,
             stop_within=self._stop_within,
             stall_after=self._stall_after,
@@ -203,6 +226,7 @@ class Trial:
             thread_lane=threads,
             random=self._lots("world"),
         )
+        daemon.before_close = self._look
         """The daemon, as actors have it by `current(self).daemon`; its `*_sync` calls let the world go on."""
         self._thread = get_ident()
         control = TrioLoop(daemon.control, self._time, self._lots("control"))
@@ -222,33 +246,38 @@ class Trial:
             control.start(daemon.main)
             self.until(lambda: daemon.ready.done)
         except BaseException as error:
-            self._tell(error)
+            self._told(error)
             with suppress(TrialError):
                 self._end()
             raise
         if self._failed:
             self._end()
-            raise self._failure()
+            raise self._told(self._failure())
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None:
+        left_at = self.now
         try:
             self._end()
         except TrialError as trouble:
             if error is None:
-                self._tell(trouble)
+                self._told(trouble)
                 raise
             error.add_note(f"besides, at the end of the trial: {trouble}")
         if error is not None:
-            self._tell(error)
+            self._told(error, left_at)
             if self._failed:
                 error.add_note(f"besides, the daemon failed: {self.daemon.said}")
-        elif self._failed:
-            failure = self._failure()
-            self._tell(failure)
-            raise failure
+            return
+        if self._failed:
+            raise self._told(self._failure())
+        try:
+            self._report()
+        except Leaked as leaked:
+            self._told(leaked)
+            raise
 
     def _end(self) -> None:
         """Stop the tree, and all that ran it."""
@@ -261,6 +290,27 @@ class Trial:
             slot.patience.wait = self._bystander
             self._loops[2].close()
 
+    def _look(self) -> None:
+        """No actor runs any more, and the lanes still do."""
+        user_loops = self._loops[1:]
+        self._left["tasks"] = [f"{it} in the {loop.lane.name} lane" for loop in user_loops for it in loop.tasks_left()]
+        self._left["timers"] = [
+            f"{it} in the {loop.lane.name} lane" for loop in user_loops for it in loop.timers_left()
+        ]
+
+    def _report(self) -> None:
+        """Say what is left over, of what came while the world ran."""
+        for event in self.events:
+            if isinstance(event, ActorEnded | Restarting | Escalated):
+                forget_frames(event.cause if isinstance(event, Escalated) else event.reason.cause)
+        found: dict[Kind, list[str]] = {
+            **self._left,
+            "threads": self._arrivals.threads_left(),
+            "files": self._arrivals.files_left(),
+            "instances": self._instances.left(),
+        }
+        report({kind: names for kind, names in found.items() if kind in self._leaks}, "at the end of the trial")
+
     @property
     def _failed(self) -> bool:
         return self.daemon.code != OK or self.daemon.cause is not None
@@ -270,8 +320,10 @@ class Trial:
         failure.__cause__ = self.daemon.cause
         return failure
 
-    def _tell(self, error: BaseException) -> None:
-        error.add_note(f"in a Trial with seed={self.seed}, at {self.now:g} s of virtual time")
+    def _told(self, error: F, at: float | None = None) -> F:
+        """Note on an error how to come to it again."""
+        error.add_note(f"in a Trial with seed={self.seed}, at {self.now if at is None else at:g} s of virtual time")
+        return error
 
     # -- inside ------------------------------------------------------------------------------------------------------
     def _lots(self, use: str) -> Random:
@@ -280,6 +332,15 @@ class Trial:
 
     def _note(self, event: Event) -> None:
         self._log.append((self.now, event))
+        if isinstance(event, ActorStarted) and "instances" in self._leaks:
+            self._watch(event)
+
+    def _watch(self, event: ActorStarted) -> None:
+        """This life is to be gone when the trial is."""
+        cell = cell_at(self.daemon.root, event.path)
+        if cell is not None and cell.instance is not None and cell.generation == event.generation:
+            with suppress(TypeError):  # a class with slots cannot be referred to weakly
+                self._instances(cell.instance, f"{event.path}, generation {event.generation}")
 
     def _here(self) -> None:
         if get_ident() != self._thread:
@@ -287,13 +348,22 @@ class Trial:
 
     def _run(self, until: float, done: Callable[[], object] = never) -> bool:
         self._here()
-        return self._stepper.run(until, done)
+        with self._arrivals.noted():
+            return self._stepper.run(until, done)
 
     def _wait(self, waited: slot.Slot[Any], timeout: float | None) -> bool:
         """In place of `Slot.wait_sync` in the thread of the test."""
         if not self._run(inf if timeout is None else self.now + timeout, lambda: waited.done) and timeout is None:
             raise TrialStuck(self._stepper.told(f"waited for what never comes, at {self.now:g} s"))
         return waited.done
+
+
+def cell_at(node: Any, path: str) -> Cell | None:
+    """The place in a tree, or below an actor that spawned it."""
+    for name in filter(None, path.split("/")):
+        below = node.spawner if isinstance(node, Cell) else node
+        node = below.nodes.get(name) if isinstance(below, Branch) else None
+    return node if isinstance(node, Cell) else None
 
 
 def nothing() -> None:
