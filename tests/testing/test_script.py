@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 import pytest
@@ -104,6 +105,15 @@ def test_a_stubborn_handler_is_unkillable_until_it_is_released(flavour: FlavourN
         script.release()
         t.settle()
     assert isinstance(failed.value.__cause__, Unkillable)
+
+
+def test_what_never_ends_is_left_behind_without_further_ado(loop_flavour: FlavourName) -> None:
+    script = Script()
+    with pytest.raises(DaemonFailed), Trial(tree_of(script, loop_flavour, shutdown=1.0)) as t:  # noqa: PT012
+        script.do(Hang(stubborn=True))
+        t.settle()
+    del t
+    gc.collect()  # warnings are errors here
 
 
 def test_a_handler_fails_or_ends_the_actor_on_command(flavour: FlavourName) -> None:

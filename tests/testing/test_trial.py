@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import signal
 import sys
 import threading
 import time
@@ -150,7 +151,7 @@ def test_a_trial_works_inside_of_an_async_test_and_leaves_its_loop_as_it_was(whe
 
 def test_after_a_trial_the_thread_is_in_no_loop_and_none_of_its_threads_lives(flavour: FlavourName) -> None:
     it = sleeper(flavour)
-    before = set(threading.enumerate())
+    before, interrupt = set(threading.enumerate()), signal.getsignal(signal.SIGINT)
     with Trial(one_for_one(it)) as t:
         assert t.ask(it.ref, Generation()) == 1
         assert asyncio._get_running_loop() is None
@@ -158,6 +159,7 @@ def test_after_a_trial_the_thread_is_in_no_loop_and_none_of_its_threads_lives(fl
     assert asyncio._get_running_loop() is None
     assert not trio.lowlevel.in_trio_run()
     assert slot.patience.wait is None
+    assert signal.getsignal(signal.SIGINT) is interrupt
     assert {thread for thread in threading.enumerate() if thread.is_alive()} <= before
     assert trio.run(trio.sleep, 0) is None
     asyncio.run(asyncio.sleep(0))

@@ -38,6 +38,8 @@ TRIO_OWN = {
     "TrioLane.keep_time",
     "TrioLane.dispatch_protected",
 }
+MANY = 1000  # steps in which a loop that closes comes to its end
+left_behind: list[TrioLoop] = []
 ASYNCIO_OWN = {"LoopLane.dispatch"}
 
 T = TypeVar("T")
@@ -121,6 +123,11 @@ class TrioLoop(trio.abc.Instrument):
         """What is still to be called in the lane."""
         return [] if self.over else [show(timer.fn) for timer in self.lane.timers.waiting()]
 
+    def close(self) -> None:
+        """A run that does not end is left behind, and kept: trio complains of one that is thrown away."""
+        if not self.over:
+            left_behind.append(self)
+
     @property
     def due(self) -> float:
         """When it has something to do again; asked when all its tasks wait."""
@@ -192,28 +199,24 @@ class AsyncioLoop:
             self.loop.run_forever()
         return True
 
-    def close(self) -> list[asyncio.Task[Any]]:
-        """Cancel what is left and close the loop, as `asyncio.run` does.
-
-        Returns:
-            The tasks that do not end.
-        """
-        if self.main is not None and self.main.done():
+    def close(self) -> None:
+        """Cancel what is left and close the loop, as `asyncio.run` does; what does not end is left behind."""
+        if self.over and self.main is not None and not self.main.cancelled():
             self.main.exception()
         for task in asyncio.all_tasks(self.loop):
             task.cancel()
-        while self.step():
-            pass
-        left = [*asyncio.all_tasks(self.loop)]
+        self.finish()
         generators = self.loop.create_task(self.loop.shutdown_asyncgens())
-        while self.step():
-            pass
-        if not generators.done():
-            generators.cancel()
-            self.step()
+        self.finish()
+        generators.cancel()
         with self.entered():
             self.loop.close()
-        return left
+
+    def finish(self) -> None:
+        """Run what can run, but not for ever."""
+        for _ in range(MANY):
+            if not self.step():
+                return
 
     def tasks_left(self) -> list[str]:
         """The tasks that are not the lane's own."""

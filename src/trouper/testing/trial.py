@@ -288,7 +288,8 @@ class Trial:
             self._run(self.now + LOOPS_END, lambda: all(loop.over for loop in self._loops))
         finally:
             slot.patience.wait = self._bystander
-            self._loops[2].close()
+            for loop in self._loops:
+                loop.close()
 
     def _look(self) -> None:
         """No actor runs any more, and the lanes still do."""
