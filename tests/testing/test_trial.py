@@ -158,7 +158,7 @@ def test_after_a_trial_the_thread_is_in_no_loop_and_none_of_its_threads_lives(fl
         assert not trio.lowlevel.in_trio_run()
     assert asyncio._get_running_loop() is None
     assert not trio.lowlevel.in_trio_run()
-    assert slot.patience.wait is None
+    assert slot.waiting.instead is None
     assert signal.getsignal(signal.SIGINT) is interrupt
     assert {thread for thread in threading.enumerate() if thread.is_alive()} <= before
     assert trio.run(trio.sleep, 0) is None

@@ -25,13 +25,13 @@ def in_event_loop() -> bool:
     return in_asyncio() or trio.lowlevel.in_trio_run()
 
 
-class Patience(local):
+class Waiting(local):
     """How a thread waits for a slot, if not by itself: a test lets the world go on meanwhile."""
 
-    wait: Callable[[Slot[Any], float | None], bool] | None = None
+    instead: Callable[[Slot[Any], float | None], bool] | None = None
 
 
-patience = Patience()
+waiting = Waiting()
 
 
 class Slot(Generic[T]):
@@ -153,8 +153,8 @@ class Slot(Generic[T]):
 
     def wait_sync(self, timeout: float | None = None) -> bool:
         """Block this thread at most `timeout` seconds (None: for ever). False: it timed out."""
-        if patience.wait is not None:
-            return patience.wait(self, timeout)
+        if waiting.instead is not None:
+            return waiting.instead(self, timeout)
         bell: SimpleQueue[None] = SimpleQueue()
         self._wake = lambda: bell.put(None)
         if not self.done:

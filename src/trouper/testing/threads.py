@@ -14,7 +14,7 @@ from threading import Lock, Thread
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from trouper.lanes.slot import patience
+from trouper.lanes.slot import waiting
 from trouper.lanes.stacks import thread_stack
 from trouper.lanes.thread_lane import ThreadLane
 from trouper.testing.errors import TrialStuck
@@ -59,7 +59,7 @@ class Worker:
     # -- in its own thread -------------------------------------------------------------------------------------------
     def main(self) -> None:
         self.turn.get()
-        patience.wait = self.wait
+        waiting.instead = self.wait
         try:
             self.fn()
         finally:

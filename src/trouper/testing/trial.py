@@ -234,7 +234,7 @@ class Trial:
         asyncio_loop = AsyncioLoop(AsyncioLane("asyncio"), self._time, self._lots("asyncio"))
         self._loops = (control, trio_loop, asyncio_loop)
         self._stepper = Stepper(self._loops, threads, self._time, self._lots("turns"), self._patience)
-        self._bystander, slot.patience.wait = slot.patience.wait, self._wait
+        self._bystander, slot.waiting.instead = slot.waiting.instead, self._wait
         daemon.subscribe(self._note)
         for probe in self._probes:
             self._join(probe)
@@ -287,7 +287,7 @@ class Trial:
             self._run(inf, lambda: daemon.over.done)
             self._run(self.now + LOOPS_END, lambda: all(loop.over for loop in self._loops))
         finally:
-            slot.patience.wait = self._bystander
+            slot.waiting.instead = self._bystander
             for loop in self._loops:
                 loop.close()
 
