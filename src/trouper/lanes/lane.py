@@ -102,9 +102,7 @@ class Lane:
     """One thread with a run queue. The flavours add how to park it, how to wake it and how to await in it."""
 
     flavour: str
-    stopwatch: Callable[[], float] = (
-        perf_counter  # measures slices; a test may have them end at the same place each time
-    )
+    stopwatch: Callable[[], float] = perf_counter  # what slices are measured by
 
     def __init__(self, name: str, *, slice_after: float | None = None) -> None:
         self.name = name
