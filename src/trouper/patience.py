@@ -70,7 +70,7 @@ class Backoff:
             full = self.first
         else:
             try:
-                full = self.base * self.factor ** (failures - 2)
+                full = self.base * float(self.factor) ** (failures - 2)
             except OverflowError:
                 full = inf if self.base else 0.0
         return min(full, self.cap) * (1.0 - self.jitter * chance)

@@ -80,12 +80,72 @@ def test_a_restart_does_not_age_while_what_it_restarted_is_down() -> None:
     assert budget.add(feed, 1019.5), "each has its own uptime"
 
 
-def test_a_stopwatch_adds_up_what_it_ran() -> None:
-    watch = Uptime(5.0)
-    watch.run(6.0)
-    assert watch.read(7.0) == 2.0
-    watch.pause(8.0)
-    watch.pause(9.0)
-    assert watch.read(100.0) == 3.0
-    watch.run(100.0)
-    assert watch.read(101.5) == 4.5
+def test_a_clock_of_uptime_leaves_out_what_it_stood_still() -> None:
+    clock = Uptime()
+    begun = clock.read(5.0)
+    clock.run(6.0)
+    assert clock.read(7.0) - begun == 2.0
+    clock.pause(8.0)
+    clock.pause(9.0)
+    assert clock.read(100.0) - begun == 3.0
+    clock.run(100.0)
+    clock.run(101.0)
+    assert clock.read(101.5) - begun == 4.5
+
+
+@given(st.lists(st.floats(0, 1e6), min_size=2, max_size=6).map(sorted), st.floats(0.001, 1e6))
+def test_the_window_of_what_comes_up_at_once_is_exact_to_the_last_bit(times: list[float], within: float) -> None:
+    budget, uptime = Budget(99, within), Uptime()
+    for now in times:
+        uptime.pause(now)
+        budget.add(uptime, now)
+        uptime.run(now)
+    assert budget.used(times[-1]) == sum(times[-1] - time < within for time in times)
+
+
+class Slow:
+    """A clock of uptime that writes down when it was up, and adds up the pieces each time."""
+
+    def __init__(self) -> None:
+        self.up: list[tuple[Fraction, Fraction]] = []
+        self.since: Fraction | None = Fraction(0)
+
+    def switch(self, now: Fraction, *, up: bool) -> None:
+        if self.since is not None:
+            self.up.append((self.since, now))
+        self.since = now if up else None
+
+    def ran(self, since: Fraction, until: Fraction) -> Fraction:
+        pieces = [*self.up, *([] if self.since is None else [(self.since, until)])]
+        return sum((max(Fraction(0), min(end, until) - max(begin, since)) for begin, end in pieces), Fraction(0))
+
+
+quarters = st.integers(0, 20).map(lambda count: count / 4)
+happenings = st.lists(st.tuples(quarters, st.sampled_from("ab"), st.sampled_from(["up", "down", "restart"])))
+
+
+@given(n=st.integers(0, 5), within=st.integers(1, 40).map(lambda count: count / 4), happenings=happenings)
+def test_a_budget_over_uptime_agrees_with_a_list_of_intervals(
+    n: int, within: float, happenings: list[tuple[float, str, str]]
+) -> None:
+    budget, now = Budget(n, within), 0.0
+    clocks, slow = {"a": Uptime(), "b": Uptime()}, {"a": Slow(), "b": Slow()}
+    restarts: list[tuple[str, Fraction]] = []
+    for step, child, what in happenings:
+        now += step
+        exact = Fraction(now)
+        match what:
+            case "up":
+                clocks[child].run(now)
+                slow[child].switch(exact, up=True)
+            case "down":
+                clocks[child].pause(now)
+                slow[child].switch(exact, up=False)
+            case _:
+                restarts.append((child, exact))
+                over = budget.add(clocks[child], now, (child, exact))
+                restarts = [(it, at) for it, at in restarts if slow[it].ran(at, exact) < within]
+                assert over is (len(restarts) > n)
+                assert budget.history == tuple(restarts)
+        restarts = [(it, at) for it, at in restarts if slow[it].ran(at, exact) < within]
+        assert budget.used(now) == len(restarts)

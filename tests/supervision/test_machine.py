@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import pytest
 
-from trouper.reasons import KILLED, NORMAL, SHUTDOWN, Reason, crashed, start_failed
+from tests.supervision.rig import BOOM, NOPE, Rig, restarting, running
+from trouper.reasons import KILLED, NORMAL, SHUTDOWN, Reason, crashed
 from trouper.supervision.actions import (
     Action,
     Answer,
@@ -16,109 +17,14 @@ from trouper.supervision.actions import (
     Close,
     Down,
     Forget,
-    Restarting,
     Retry,
     Start,
     Stop,
     Stopped,
     Up,
 )
-from trouper.supervision.machine import AutoShutdown, Machine
-from trouper.supervision.members import Member, Restart, Strategy
-
-BOOM = crashed(RuntimeError("boom"))
-NOPE = start_failed(RuntimeError("nope"))
-
-
-class Limit(NamedTuple):
-    n: int
-    within: float
-
-
-class Rig:
-    """A machine, a clock, and what the machine said since it was last asked."""
-
-    def __init__(
-        self,
-        *members: Member | str,
-        strategy: Strategy = "one_for_one",
-        n: int = 3,
-        within: float = 30.0,
-        auto_shutdown: AutoShutdown = "never",
-    ) -> None:
-        specs = [Member(member) if isinstance(member, str) else member for member in members]
-        self.machine = Machine(strategy, Limit(n, within), auto_shutdown, specs)
-        self.now = 0.0
-
-    def said(self) -> list[Action]:
-        actions = list(self.machine.actions)
-        self.machine.actions.clear()
-        return actions
-
-    def boot(self) -> list[Action]:
-        self.machine.boot(self.now)
-        return self.said()
-
-    def started(self, child: str, generation: int = 1) -> list[Action]:
-        self.machine.started(child, generation, self.now)
-        return self.said()
-
-    def declined(self, child: str, generation: int = 1) -> list[Action]:
-        self.machine.declined(child, generation, self.now)
-        return self.said()
-
-    def failed(self, child: str, generation: int = 1, reason: Reason = NOPE) -> list[Action]:
-        self.machine.start_failed(child, generation, reason, self.now)
-        return self.said()
-
-    def stopped(self, child: str, generation: int = 1) -> list[Action]:
-        self.machine.stopped(child, generation, self.now)
-        return self.said()
-
-    def exited(self, child: str, generation: int = 1, reason: Reason = BOOM) -> list[Action]:
-        self.machine.exited(child, generation, reason, self.now)
-        return self.said()
-
-    def stop(self) -> list[Action]:
-        self.machine.stop(self.now)
-        return self.said()
-
-    def resume(self) -> list[Action]:
-        self.machine.resume(self.now)
-        return self.said()
-
-    def ask(self, request: Literal["terminate", "restart", "delete"], child: str, ticket: object = 1) -> list[Action]:
-        getattr(self.machine, request)(ticket, child, self.now)
-        return self.said()
-
-    def add(self, member: Member | str, ticket: object = 1) -> list[Action]:
-        self.machine.add(ticket, Member(member) if isinstance(member, str) else member, self.now)
-        return self.said()
-
-    def states(self) -> dict[str, str]:
-        return dict(self.machine.view())
-
-
-def running(
-    *members: Member | str,
-    strategy: Strategy = "one_for_one",
-    n: int = 3,
-    within: float = 30.0,
-    auto_shutdown: AutoShutdown = "never",
-) -> Rig:
-    """A rig whose members are all up."""
-    rig = Rig(*members, strategy=strategy, n=n, within=within, auto_shutdown=auto_shutdown)
-    rig.machine.boot(0.0)
-    for child, _ in rig.machine.view():
-        start = rig.said()[-1]
-        assert isinstance(start, Start)
-        rig.machine.started(child, start.generation, 0.0)
-    assert rig.said() == [Up()]
-    return rig
-
-
-def restarting(child: str, used: int = 1, reason: Reason = BOOM, n: int = 3) -> Restarting:
-    return Restarting(child, reason, used, n)
+from trouper.supervision.machine import AutoShutdown
+from trouper.supervision.members import Member, Restart
 
 
 # -- boot --------------------------------------------------------------------------------------------------------------
@@ -302,8 +208,8 @@ def test_an_exit_of_an_older_generation_is_ignored() -> None:
 
 def test_an_exit_reported_twice_counts_once() -> None:
     rig = running("a")
-    assert rig.exited("a") == [restarting("a"), Start("a", 2)]
-    assert rig.exited("a") == []
+    assert rig.exited("a", 1) == [restarting("a"), Start("a", 2)]
+    assert rig.exited("a", 1) == []
     assert rig.started("a", 2) == []
 
 
@@ -731,19 +637,19 @@ def test_an_added_child_may_decline(restart: Restart, said: list[Action], states
     assert rig.states() == states
 
 
-@pytest.mark.parametrize(
-    ("restart", "auto_shutdown", "allowed"),
-    [
-        ("permanent", "any_significant", False),
-        ("transient", "never", False),
-        ("transient", "any_significant", True),
-        ("temporary", "all_significant", True),
-    ],
-)
-def test_only_who_may_end_can_be_significant(restart: Restart, auto_shutdown: AutoShutdown, allowed: bool) -> None:
-    rig = running(auto_shutdown=auto_shutdown)
-    said = rig.add(Member("a", restart, significant=True))
-    assert said == ([Start("a", 1)] if allowed else [Answer(1, "bad_combination")])
+@pytest.mark.parametrize("auto_shutdown", ["never", "any_significant", "all_significant"])
+@pytest.mark.parametrize("restart", ["permanent", "transient", "temporary"])
+@pytest.mark.parametrize("significant", [False, True])
+def test_only_who_may_end_can_be_significant_and_only_where_that_ends_something(
+    restart: Restart, auto_shutdown: AutoShutdown, significant: bool
+) -> None:
+    rig = running("a", auto_shutdown=auto_shutdown)
+    said = rig.add(Member("b", restart, significant))
+    if significant and (restart == "permanent" or auto_shutdown == "never"):
+        assert said == [Answer(1, "bad_combination")]
+        assert rig.states() == {"a": "running"}
+    else:
+        assert said == [Start("b", 1)]
 
 
 def test_requests_while_busy_are_answered_in_order() -> None:

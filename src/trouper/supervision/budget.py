@@ -15,32 +15,32 @@ from typing import NamedTuple, final
 
 @final
 class Uptime:
-    """A stopwatch that stands still while what it measures is down or on its way up.
+    """A clock that stands still while what it belongs to is down or on its way up.
 
-    Args:
-        now: seconds; it runs from here on.
+    It runs from the beginning, and shows the time of the clock on the wall but for the seconds that it stood still. So
+    what is never down for a measurable time is measured to the last bit.
     """
 
-    __slots__ = ("_since", "_total")
+    __slots__ = ("_behind", "_stands_at")
 
-    def __init__(self, now: float = 0.0) -> None:
-        self._total = 0.0
-        self._since: float | None = now
+    def __init__(self) -> None:
+        self._behind = 0.0
+        self._stands_at: float | None = None
 
     def run(self, now: float) -> None:
         """Go on; harmless if it runs."""
-        if self._since is None:
-            self._since = now
+        if self._stands_at is not None:
+            self._behind += now - self._stands_at
+            self._stands_at = None
 
     def pause(self, now: float) -> None:
         """Stand still; harmless if it does."""
-        if self._since is not None:
-            self._total += now - self._since
-            self._since = None
+        if self._stands_at is None:
+            self._stands_at = now
 
     def read(self, now: float) -> float:
-        """Seconds that it ran in all."""
-        return self._total if self._since is None else self._total + now - self._since
+        """What it shows, in seconds; only differences mean something."""
+        return (now if self._stands_at is None else self._stands_at) - self._behind
 
 
 class Counted(NamedTuple):
@@ -76,7 +76,7 @@ class Budget:
         """Count one restart and return whether that is one too many.
 
         Args:
-            uptime: the stopwatch of what is restarted.
+            uptime: the clock of what is restarted.
             now: seconds.
             note: for the history.
         """

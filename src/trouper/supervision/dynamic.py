@@ -62,7 +62,7 @@ class Trouble:
 
     def __init__(self, budget: Budget, now: float) -> None:
         self.budget = budget
-        self.uptime = Uptime(now)
+        self.uptime = Uptime()
         self.up_since = now
         self.failures = 0
 
@@ -86,12 +86,15 @@ class Dynamic:
         self._children: dict[str, Spawn] = {}
         self._first = tuple(members)
         self._booting: set[str] = set()
+        self._floor = 0
         self._last: Last | None = None
 
     def boot(self, now: float) -> None:
         """Start those that are there from the beginning; this ends in `Up` or `BootFailed`."""
+        if self._last is not None:
+            return
         for member in self._first:
-            self._enter(member.id, member.restart, member.backoff, member.generation + 1)
+            self._enter(member.id, member.restart, member.backoff, member.generation)
         self._booting = {member.id for member in self._first}
         if not self._booting:
             self.actions.append(Up())
@@ -100,17 +103,18 @@ class Dynamic:
     def add(self, ticket: object, member: Member, now: float) -> None:
         """Start a new child, whose answer comes at once; ids are the caller's to keep apart."""
         if self._last is None:
-            self._enter(member.id, member.restart, member.backoff, member.generation + 1)
+            self._enter(member.id, member.restart, member.backoff, member.generation)
             self.actions.append(Answer(ticket, "ok"))
         else:
             self.actions.append(Answer(ticket, "shutting_down"))
 
-    def spawn(self, child_id: str, restart: Restart, backoff: Backoff | None) -> bool:
-        """As `add`, but the caller starts the first generation; False if it is too late for that."""
+    def spawn(self, child_id: str, restart: Restart, backoff: Backoff | None) -> int:
+        """As `add`, but the caller starts it, without an action: the generation to start, or 0 if it is too late."""
         if self._last is not None:
-            return False
-        self._children[child_id] = Spawn(restart, backoff, 1)
-        return True
+            return 0
+        generation = self._floor + 1
+        self._children[child_id] = Spawn(restart, backoff, generation)
+        return generation
 
     def terminate(self, ticket: object, child_id: str, now: float) -> None:
         """Stop a child for good."""
@@ -140,8 +144,8 @@ class Dynamic:
     # -- what happened -------------------------------------------------------------------------------------------------
     def started(self, child_id: str, generation: int, now: float) -> None:
         """It runs."""
-        child = self._children.get(child_id)
-        if child is not None and child.generation == generation and child.state == "starting":
+        child = self._known(child_id, generation, "starting")
+        if child is not None:
             child.state = "running"
             if child.trouble is not None:
                 child.trouble.up_since = now
@@ -151,25 +155,24 @@ class Dynamic:
 
     def declined(self, child_id: str, generation: int, now: float) -> None:
         """It does not want to run."""
-        if self._known(child_id, generation) is not None:
+        if self._known(child_id, generation, "starting") is not None:
             self._forget(child_id)
 
     def start_failed(self, child_id: str, generation: int, reason: Reason, now: float) -> None:
         """Its start failed, and nothing runs."""
-        self.exited(child_id, generation, reason, now)
+        if self._known(child_id, generation, "starting") is not None:
+            self.exited(child_id, generation, reason, now)
 
     def exited(self, child_id: str, generation: int, reason: Reason, now: float) -> None:
-        """It ended by itself."""
-        child = self._known(child_id, generation)
+        """It ended by itself. Ignored for an older generation, absorbed for a child that is being stopped."""
+        child = self._known(child_id, generation, "starting", "running")
         if child is None:
             return
-        if self._last is None and child.state == "starting" and child_id in self._booting:
+        if child_id in self._booting:
             del self._children[child_id]
             self._end(BootFailed(child_id, reason))
             return
         match child.restart, reason.abnormal:
-            case _ if self._last is not None or child.state == "stopping":
-                self._forget(child_id)
             case ("permanent", _) | ("transient", True):
                 self._restart(child_id, child, reason, now)
             case _:
@@ -177,7 +180,7 @@ class Dynamic:
 
     def stopped(self, child_id: str, generation: int, now: float) -> None:
         """Answer to `Stop`: nothing runs there any more."""
-        if self._known(child_id, generation) is not None:
+        if self._known(child_id, generation, "stopping") is not None:
             self._forget(child_id)
 
     def resume(self, now: float) -> None:
@@ -185,8 +188,8 @@ class Dynamic:
 
     def due(self, child_id: str, generation: int, now: float) -> None:
         """The delay of a `Wait` is over; ignored if something else became of that child meanwhile."""
-        child = self._known(child_id, generation)
-        if child is not None and child.state == "backoff":
+        child = self._known(child_id, generation, "backoff")
+        if child is not None:
             self._start(child_id, child)
 
     def view(self) -> list[tuple[str, State]]:
@@ -194,11 +197,12 @@ class Dynamic:
         return [(child_id, child.state) for child_id, child in list(self._children.items())]
 
     # -- the parts -----------------------------------------------------------------------------------------------------
-    def _known(self, child_id: str, generation: int) -> Spawn | None:
+    def _known(self, child_id: str, generation: int, *states: State) -> Spawn | None:
         child = self._children.get(child_id)
-        return child if child is not None and child.generation == generation else None
+        return child if child is not None and child.generation == generation and child.state in states else None
 
-    def _enter(self, child_id: str, restart: Restart, backoff: Backoff | None, generation: int) -> None:
+    def _enter(self, child_id: str, restart: Restart, backoff: Backoff | None, before: int = 0) -> None:
+        generation = max(before, self._floor) + 1
         self._children[child_id] = Spawn(restart, backoff, generation)
         self.actions.append(Start(child_id, generation))
 
@@ -244,6 +248,7 @@ class Dynamic:
 
     def _stop(self, child_id: str, child: Spawn) -> None:
         if child.state == "backoff":
+            self._floor = max(self._floor, child.generation)  # its `due` must not fit who takes its id next
             self._forget(child_id)
         elif child.state != "stopping":
             child.state = "stopping"

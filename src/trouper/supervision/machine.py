@@ -34,7 +34,8 @@ What it does better
 - Where children are independent (`one_for_one`) and have a backoff, a restart holds up nobody: they start side by side,
   and other exits and requests are not kept waiting by one that takes long to come up.
 - Nobody waits for the start of an `optional` child, either. Until it has come up once, its start is tried for ever.
-- A child that is *held* stays down, through restarts of its group, until it is released.
+- A child that is *held* stays down, through restarts of its group, until it is released. Those of its group that were
+  down for its restart come up without it.
 - `stop` pre-empts everything: a start that hangs is stopped, a restart that keeps failing is not waited for, requests
   under way are answered `shutting_down`.
 - `view` answers at any time, also in the middle of a start.
@@ -249,6 +250,15 @@ class Machine:
             case _:
                 return not self._members.vital
 
+    def _give_up_start(self, child: Child, generation: int, told: _Told) -> _Job:
+        yield from ()  # a job like the others, though it never waits
+        if (child.state, child.generation) != ("starting", generation):
+            return  # stopped in the meantime
+        if isinstance(told, Reason) and child.restart != "temporary":
+            self._try_again(child, told)
+        else:
+            self._retire(child)
+
     def _retry(self, child: Child) -> _Job:
         if child.state == "restarting":
             yield from self._restart(child, child.failure)
@@ -289,13 +299,14 @@ class Machine:
         child = self._members.get(child_id)
         if child is None:
             return self._refuse(child)
-        if child.state != "held":
-            yield from self._stop(child)
-            self._become(child, "held")
-            self.actions.append(Held(child.id, held=True))
-            self._close(child)
-            self._close_stranded()
-        return self._answer("ok")
+        if child.state == "held":
+            return self._answer("ok")
+        yield from self._stop(child)
+        self._become(child, "held")
+        self.actions.append(Held(child.id, held=True))
+        self._close(child)
+        self._answer("ok")
+        yield from self._start_group(self._members.stranded(self._strategy))
 
     def _release(self, child_id: str) -> _Job:
         child = self._members.get(child_id)
@@ -312,7 +323,8 @@ class Machine:
         if child.state != "held":
             yield from self._stop(child)
             self._retire(child)
-            self._close_stranded()
+            for waiting in self._members.stranded(self._strategy):
+                self._close(waiting)
         return self._answer("ok")
 
     # -- what the jobs are made of -------------------------------------------------------------------------------------
@@ -346,12 +358,8 @@ class Machine:
         else:
             yield from self._start_group(group)
 
-    def _group(self, child: Child) -> list[Child]:
-        never_up = child.optional and not child.was_up  # nobody has relied on it yet
-        return [child] if never_up else self._members.group(child, self._strategy)
-
     def _stop_group(self, child: Child) -> Generator[None, _Told | None, list[Child]]:
-        group = [member for member in self._group(child) if member.state != "held"]
+        group = [member for member in self._members.group(child, self._strategy) if member.state != "held"]
         for member in reversed(group):
             yield from self._stop(member)
             if member.restart == "temporary":
@@ -413,7 +421,9 @@ class Machine:
         if child.state == "stopping":
             yield
             if not child.over:
-                child.unreported = child.generation
+                child.late = child.generation
+        elif child.state == "backoff":
+            child.late = child.generation
         if child.state != "held":
             self._become(child, "undefined")
 
@@ -430,12 +440,6 @@ class Machine:
             child.closed = True
             self.actions.append(Close(child.id))
 
-    def _close_stranded(self) -> None:
-        """Those that waited for a restart of a child before them wait in vain, if it does not come."""
-        if self._strategy != "one_for_one":
-            for waiting in self._members.stranded():
-                self._close(waiting)
-
     def _forget(self, child: Child) -> None:
         self._members.remove(child)
         self.actions.append(Forget(child.id))
@@ -445,7 +449,7 @@ class Machine:
 
     # -- answers come in if they are waited for, and go out in order ---------------------------------------------------
     def _start_ended(self, child_id: str, generation: int, told: _Told, now: float) -> None:
-        """A start that somebody waits for goes on there; else what follows is decided here."""
+        """A start that somebody waits for goes on there; the end of another is a job of its own."""
         child = self._members.get(child_id)
         if child is self._busy or child is None or (child.generation, child.state) != (generation, "starting"):
             self._heard(child_id, generation, "starting", told, now)
@@ -453,10 +457,9 @@ class Machine:
         self._now = now
         if told == "started":
             self._become(child, "running")
-        elif isinstance(told, Reason) and child.restart != "temporary":
-            self._try_again(child, told)
         else:
-            self._retire(child)
+            child.over = True
+            self._jobs.submit(self._give_up_start(child, generation, told))
 
     def _heard(self, child_id: str, generation: int, state: State, told: _Told, now: float) -> None:
         """Go on if this is what is waited for; else it is too late and changes nothing."""

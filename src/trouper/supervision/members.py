@@ -5,7 +5,7 @@ Everything but a walk over all of them takes the same time however many there ar
 
 from __future__ import annotations
 
-from itertools import dropwhile, takewhile
+from itertools import dropwhile
 from typing import TYPE_CHECKING, Final, Literal, final
 
 import attrs
@@ -70,8 +70,8 @@ class Child:
     uptime: Uptime = attrs.field(factory=Uptime)
     over: bool = False
     """Whether this generation was reported to have ended by itself."""
-    unreported: int = 0
-    """The last generation that was stopped without such a report; it may still come."""
+    late: int = 0
+    """The last generation that was stopped without such a report, or before its `due`: word of it may still come."""
     closed: bool = False
     """Whether its mailbox was closed since its last start."""
     failure: Reason = NORMAL
@@ -82,9 +82,14 @@ class Child:
     was_up: bool = False
 
     @property
+    def unseen(self) -> bool:
+        """Whether nobody has relied on it yet: it is optional, and has not come up once."""
+        return self.optional and not self.was_up
+
+    @property
     def patient(self) -> bool:
-        """Whether it is tried for ever, uncounted: under `Persist`, or optional and never seen yet."""
-        return isinstance(self.backoff, Persist) or (self.optional and not self.was_up)
+        """Whether it is tried for ever, uncounted."""
+        return self.unseen or isinstance(self.backoff, Persist)
 
 
 @final
@@ -129,7 +134,7 @@ class Members:
     def remove(self, child: Child) -> None:
         """Forget one that is down. A report that comes late for it must not fit who takes its id next."""
         del self._children[child.id]
-        self._floor = max(self._floor, child.unreported)
+        self._floor = max(self._floor, child.late)
 
     def become(self, child: Child, state: State, now: float) -> None:
         """Note how it is from now on."""
@@ -158,6 +163,8 @@ class Members:
     def group(self, child: Child, strategy: Strategy) -> list[Child]:
         """Who is restarted with `child`, itself included, in start order."""
         match strategy:
+            case _ if child.unseen:
+                return [child]
             case "one_for_one":
                 return [child]
             case "one_for_all":
@@ -165,9 +172,13 @@ class Members:
             case "rest_for_one":
                 return list(dropwhile(lambda other: other is not child, self))
 
-    def stranded(self) -> list[Child]:
-        """Those that are down, and that no pending restart will start: none is before them in the order."""
-        return [child for child in takewhile(lambda it: it.state not in PENDING, self) if child.state == "undefined"]
+    def stranded(self, strategy: Strategy) -> list[Child]:
+        """Those that were down for a restart which does not come any more, in start order."""
+        if strategy == "one_for_one":
+            return []
+        pending = [child for child in self if child.state in PENDING]
+        awaited = {member for child in pending for member in self.group(child, strategy)}
+        return [child for child in self if child.state == "undefined" and not child.closed and child not in awaited]
 
     def view(self) -> list[tuple[str, State]]:
         """Id and state of each, in start order."""

@@ -51,8 +51,9 @@ class Spawned(Branch):
     def adopt(self, cell: Cell) -> None:
         machine, choice = self.machine, cell.child.choice
         restart: Restart = choice.restart if "restart" in choice.given else "transient"
-        if isinstance(machine, Dynamic) and machine.spawn(cell.name, restart, choice.backoff):
-            self.launch(cell, 1)
+        generation = machine.spawn(cell.name, restart, choice.backoff) if isinstance(machine, Dynamic) else 0
+        if generation:
+            self.launch(cell, generation)
         else:
             del self.nodes[cell.name]
             cell.close()
