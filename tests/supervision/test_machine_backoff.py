@@ -564,6 +564,14 @@ def test_a_failed_start_is_dealt_with_when_its_turn_comes() -> None:
     assert rig.stopped("b") == [Close("b"), Answer(1, "ok"), Retry()]
 
 
+def test_no_second_answer_revives_a_start_that_failed() -> None:
+    rig = hanging("b")
+    rig.ask("terminate", "b")
+    rig.failed("a")
+    assert rig.started("a") == []
+    assert rig.stopped("b") == [Close("b"), Answer(1, "ok"), Retry()]
+
+
 def test_a_request_that_came_first_needs_no_stop_of_a_start_that_failed_meanwhile() -> None:
     rig = hanging("b")
     rig.ask("terminate", "b", ticket=1)

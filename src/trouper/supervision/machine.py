@@ -455,11 +455,11 @@ class Machine:
             self._heard(child_id, generation, "starting", told, now)
             return
         self._now = now
-        if told == "started":
-            self._become(child, "running")
-        else:
+        if told != "started":
             child.over = True
             self._jobs.submit(self._give_up_start(child, generation, told))
+        elif not child.over:
+            self._become(child, "running")
 
     def _heard(self, child_id: str, generation: int, state: State, told: _Told, now: float) -> None:
         """Go on if this is what is waited for; else it is too late and changes nothing."""
