@@ -237,8 +237,10 @@ class World(RuleBasedStateMachine):
         before = dict(self.machine.view())
         self.specs[member.id] = member
         if quietly:
-            taken = self.machine.spawn(member.id, member.restart, member.backoff)
-            assert taken is (not self.ending())
+            generation = self.machine.spawn(member.id, member.restart, member.backoff)
+            assert bool(generation) is (not self.ending())
+            if generation:
+                self.see(Start(member.id, generation))
         else:
             self.answers += 1
             self.machine.add(None, member, self.now)
