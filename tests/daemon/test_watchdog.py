@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import trio
 
 from tests.daemon.hosts import AsyncioProgram, Host, TrioProgram
 from trouper import Child, Ref, Request, actor, child, current, one_for_one, open_daemon
@@ -125,6 +126,24 @@ async def test_a_stall_in_on_start_is_told_with_the_path() -> None:
     async with open_daemon(child(HoldsAtStart), stall_after=STALL):
         pass
     assert gate.told == {("/holds_at_start", None)}
+
+
+async def test_an_order_that_holds_a_lane_up_is_told_without_a_path_and_harms_nobody() -> None:
+    stalls: list[LaneStalled] = []
+    told = threading.Event()
+
+    def heard(stall: LaneStalled) -> None:
+        stalls.append(stall)
+        told.set()
+
+    idle = child(HoldsAtOnce, Gate())
+    async with open_daemon(one_for_one(idle), stall_after=STALL) as daemon:
+        daemon.subscribe(heard, LaneStalled)
+        while not stalls:  # an idle lane on a busy machine may be late, too; then the order comes again
+            daemon.lane("asyncio").post(told.wait, 10)
+            await trio.to_thread.run_sync(told.wait, 10)
+        assert await daemon.children() == [("holds_at_once", "running")]
+    assert stalls[0].path is None
 
 
 async def test_a_lane_that_turns_is_not_reported() -> None:

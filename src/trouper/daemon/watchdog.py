@@ -28,6 +28,7 @@ STEPS: frozenset[Any] = frozenset(getattr(steps, name).__code__ for name in dir(
     resume.__code__,
     step_coroutines.__code__,
     Lane.turn.__code__,
+    Lane.admit.__code__,  # an order: nobody's message, whatever was handled before it
     Cell.answer_one.__code__,
 }
 
@@ -103,7 +104,8 @@ def culprit(found: dict[str, Any]) -> tuple[str | None, Any]:
         cell = activity.cell.cell
         return cell.path, request_in(cell.message)
     handler = found.get("ref") or found.get("cell") or found.get("self")  # of a step, or of an answer given in place
-    return (None, None) if handler is None else (handler.path, request_in(found.get("message", found.get("ask"))))
+    path = getattr(handler, "path", None)  # a lane that carries out an order has none
+    return path, None if path is None else request_in(found.get("message", found.get("ask")))
 
 
 def request_in(item: Any) -> Any:
