@@ -102,6 +102,7 @@ class World:
         self.counting = Lock()  # any thread may find a letter dead
         self.quiet_until: dict[tuple[str, str], float] = {}
         self.suppressed: Counter[tuple[str, str]] = Counter()
+        self.many = MANY
 
     def dead(self, ref: Ref[Any], item: object, why: str) -> None:
         """Nobody will handle this message. Its asker, if it has one, was or will be told by the caller."""
@@ -129,8 +130,9 @@ class World:
         if now < self.quiet_until.get(key, 0.0):
             self.suppressed[key] += 1
             return
-        if len(self.quiet_until) >= MANY:
+        if len(self.quiet_until) >= self.many:
             self.forget_quiet(now)
+            self.many = max(MANY, 2 * len(self.quiet_until))  # a look at all of them, and not once for each new one
         self.quiet_until[key] = now + LOG_EVERY
         more = f" ({left} more since the last such record)" if (left := self.suppressed.pop(key, 0)) else ""
         log.log(level, "%s: %s: %s%s", path, kind, text, more)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from trouper.actors.cell import Cell
 from trouper.errors import DuplicateChild, SpecError, Words
 from trouper.supervision.dynamic import Dynamic
-from trouper.supervision.supervisor import Branch
+from trouper.supervision.supervisor import HANDLERS, Branch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from trouper.supervision.spec import Child, Supervisor
     from trouper.supervision.supervisor import Node
 
+AT_ONCE = 64  # actions in one turn of the lane
+
 
 class Spawned(Branch):
     """The supervisor of what one generation of an actor spawned."""
@@ -30,6 +32,7 @@ class Spawned(Branch):
         lane = world.control if cell.threaded else cell.ref.lane
         super().__init__(world, lane, SpawnerBoss(cell, self), cell.name, cell.path, spec)
         self.spawned = 0
+        self.pausing = False
         self.machine = Dynamic(spec.limit, world.random.random)
 
     def spawn(self, child: Child[Any]) -> Ref[Any]:
@@ -57,6 +60,25 @@ class Spawned(Branch):
         else:
             del self.nodes[cell.name]
             cell.close()
+
+    def pump(self) -> None:
+        """A few at a time: there may be a hundred thousand to stop, and the lane has other things to do."""
+        machine = self.machine
+        if machine is None or self.pausing:
+            return
+        wanted = machine.actions
+        for _ in range(AT_ONCE):
+            if not wanted:
+                return
+            action = wanted.popleft()
+            HANDLERS[type(action)](self, action)
+        if wanted:
+            self.pausing = True
+            self.lane.call_later(0.0, self.go_on)
+
+    def go_on(self) -> None:
+        self.pausing = False
+        self.pump()
 
     def hear_of_start(self, node: Node, generation: int) -> None:
         """Nothing follows from it: no need to wait for its turn, in the same lane."""
