@@ -73,6 +73,7 @@ class Ending(Hooks):
         if generation != self.generation:
             return
         self.killed = reason
+        self.stop_wanted = True
         if self.state == STARTING:
             self.halt(generation, reason)
         elif self.state in (RUNNING, DRAINING):
