@@ -66,7 +66,7 @@ class World:
         fatal: hears of failures that no supervisor may heal, with the path; from any thread.
         spawner: makes the supervisor of what an actor spawns.
         context: the context variables that actors start with.
-        clock: seconds; for the rate limit of log records.
+        clock: seconds, the same in all lanes, whose own clocks differ; for uptimes and the rate limit of log records.
         thread_lane: makes the lane for one life of a threading actor, given its path.
         random: for all that the runtime leaves to chance, such as the jitter of delays.
     """

@@ -10,6 +10,7 @@ from trouper.errors import UnknownPath, WouldBlockLane
 from trouper.lanes.slot import Slot, in_event_loop
 from trouper.supervision.place import place
 from trouper.supervision.snapshot import snapshot
+from trouper.supervision.spawned import Spawned
 from trouper.supervision.spec import Supervisor
 from trouper.supervision.supervisor import Branch
 
@@ -196,7 +197,14 @@ class Operator:
     def _start(self, child: Child[Any] | Supervisor, under: str) -> Slot[tuple[str, Reason | None]]:
         if isinstance(child, Supervisor):
             place(child, under)
-        return self._ticket(self._at(under, lambda branch, slot: branch.start_child(child, slot)))
+
+        def add(branch: Branch, slot: Slot[Any]) -> None:
+            if isinstance(branch, Spawned):  # the actor's own, in whose lane it lives
+                slot.fail(unknown(under))
+            else:
+                branch.start_child(child, slot)
+
+        return self._ticket(self._at(under, add))
 
     def _request(self, verb: str, path: str) -> Slot[tuple[str, Reason | None]]:
         parent, _, name = path.rpartition("/")
@@ -247,9 +255,13 @@ class Operator:
             node = branch.nodes.get(name) if isinstance(branch, Branch) else None
         node = getattr(node, "spawner", node)
         if not isinstance(node, Branch):
-            slot.fail(UnknownPath(f"given the path {path!r}, allowed: one of a supervisor in the tree"))
+            slot.fail(unknown(path))
         else:
             do(node, slot)
+
+
+def unknown(path: str) -> UnknownPath:
+    return UnknownPath(f"given the path {path!r}, allowed: one of a supervisor in the tree")
 
 
 async def answer(slot: Slot[tuple[str, Reason | None]]) -> str:

@@ -96,7 +96,7 @@ def snapshot(root: Branch, world: World) -> Snapshot:
         world: of its daemon.
     """
     state: State = "undefined" if root.machine is None else "stopping" if world.stopping else "running"
-    return _of(root, root.path, state, world, world.control.now())
+    return _of(root, root.path, state, world, world.clock())
 
 
 def _of(node: Node | Branch, path: str, state: State, world: World, now: float) -> Snapshot:

@@ -146,6 +146,7 @@ class Branch:
     def begin(self, generation: int) -> None:
         """Start with the declared children, as OTP's `init` does at each restart; what was added since is gone."""
         self.generation, self.halted, self.killing = generation, 0, False
+        self.since = self.world.clock()
         for name, node in self.nodes.items():
             if self.declared.get(name) is not node:
                 node.close()
@@ -207,7 +208,7 @@ class Branch:
         if self.world.stopping:
             node.gone = generation  # nothing is started any more; the stop will find nothing to stop
             return
-        node.since = self.lane.now()
+        node.since = self.world.clock()
         if self.world.bus.active and isinstance(node, Cell):
             self.world.bus.publish(ActorStarting(self.path_of(node), generation))
         limit = self.start_limit(node)
@@ -403,7 +404,7 @@ class Branch:
 
     def died(self, node: Node, generation: int, reason: Reason) -> None:
         """Note a death, to be logged once its consequence is known; a stop that went well is no news."""
-        uptime = self.lane.now() - node.since
+        uptime = self.world.clock() - node.since
         if self.world.bus.active and isinstance(node, Cell):
             self.world.bus.publish(ActorEnded(node.path, generation, reason, uptime))
         self.deaths.noted(node, self.path_of(node), generation, reason, uptime)
@@ -508,8 +509,10 @@ class Branch:
         getattr(machine, verb)(ticket, name, self.lane.now())
         self.pump()
 
-    def view(self) -> list[tuple[str, str]]:
-        return list(self.machine.view()) if self.machine is not None else [(name, "undefined") for name in self.nodes]
+    def view(self) -> list[tuple[str, Any]]:
+        """Names and states; any thread may ask."""
+        machine = self.machine  # of what an actor spawned, another thread may let go of it meanwhile
+        return machine.view() if machine is not None else [(name, "undefined") for name in list(self.nodes)]
 
     # -- words -------------------------------------------------------------------------------------------------------
     def below(self, name: str) -> str:
