@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from trouper.supervision.supervisor import Branch, Node
 
 
-class Snapshot(msgspec.Struct, frozen=True):
+class Snapshot(msgspec.Struct, frozen=True, gc=False):
     """One place of the tree, as it was when the snapshot was taken.
 
     Args:
