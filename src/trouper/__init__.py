@@ -17,8 +17,9 @@ class Greeter:
 run(one_for_one(child(Greeter)))
 ```
 
-Everything public is here: `actor` and `child` describe actors, `one_for_one`, `one_for_all` and `rest_for_one` trees of
-them, `run` and `open_daemon` run a tree; `trouper.errors` and `trouper.events` draw their families in one place each.
+Everything public is here: `actor` and `child` describe actors, `one_for_one`, `one_for_all`, `rest_for_one` and
+`pool` trees of them, `run` and `open_daemon` run a tree; `trouper.errors` and `trouper.events` draw their families in
+one place each.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from trouper.actors.inbox import Inbox, SyncInbox
 from trouper.actors.ref import Ref
 from trouper.actors.timer import TimerHandle
 from trouper.actors.watching import Terminated
+from trouper.actors.router import Router
 from trouper.daemon import Daemon, open_daemon, run
 from trouper.errors import (
     ActorRestarted,
@@ -93,6 +95,7 @@ from trouper.mailbox.mailbox import Mailbox
 from trouper.messages import Asked, Message, ReceiveTimeout, Request
 from trouper.patience import Backoff, Persist
 from trouper.reasons import Reason
+from trouper.supervision.pool import Pool, pool
 from trouper.supervision.snapshot import Snapshot
 from trouper.supervision.spec import Child, Limit, Supervisor, child, one_for_all, one_for_one, rest_for_one
 
@@ -139,6 +142,7 @@ __all__ = [
     "NotReady",
     "NotRunning",
     "Persist",
+    "Pool",
     "Reason",
     "ReceiveTimeout",
     "Recovered",
@@ -149,6 +153,7 @@ __all__ = [
     "Request",
     "RestartLimitExceeded",
     "Restarting",
+    "Router",
     "SelfAsk",
     "Shutdown",
     "Snapshot",
@@ -177,6 +182,7 @@ __all__ = [
     "one_for_all",
     "one_for_one",
     "open_daemon",
+    "pool",
     "rest_for_one",
     "run",
 ]

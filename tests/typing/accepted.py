@@ -24,11 +24,13 @@ from trouper import (
     Limit,
     Mailbox,
     Message,
+    Pool,
     Reason,
     ReceiveTimeout,
     Ref,
     ReplyTo,
     Request,
+    Router,
     Supervisor,
     SyncInbox,
     Terminated,
@@ -39,6 +41,7 @@ from trouper import (
     one_for_all,
     one_for_one,
     open_daemon,
+    pool,
     rest_for_one,
 )
 
@@ -271,6 +274,29 @@ tree = one_for_all(
 )
 assert_type(tree, Supervisor)
 inputs: list[Ref[Sample]] = [averages.ref, rows.ref]  # a mailbox that takes more will do
+
+
+# -- pools -------------------------------------------------------------------------------------------------------------
+def name_of(message: Sample | Mean | Names) -> str:
+    return "" if isinstance(message, Names) else message.name
+
+
+many = pool(child(Averages), size=4, name="many", restarts=Limit(1, within=2.0))
+shared = pool(child(Averages), size=4, routing="hash", key=name_of).options(restart="transient", optional=True)
+assert_type(many, Pool[Sample | Mean | Names])
+assert_type(shared.ref, Router[Sample | Mean | Names])
+pool(child(Rows, "rows.csv"), size=2, routing="hash", key=type)
+pool(child(Latest[int], 1), size=2, routing="hash", key=lambda message: message % 3)
+pools: Supervisor = one_for_one(many, shared, child(Reporter, many.ref))
+samples: list[Ref[Sample]] = [many.ref, shared.ref.worker(1)]
+
+
+async def pooled(daemon: Daemon) -> None:
+    many.ref.send(Sample("load", 0.5))
+    assert_type(await many.ref.ask(Mean("load")), float)
+    assert_type(many.ref.worker(1).ask_sync(Names()), tuple[str, ...])
+    await shared.ref.offer(Sample("load", 0.5))
+    assert_type(await daemon.resize("/many", 8), str)
 
 
 # -- sending and asking ------------------------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ from trouper import (
     current,
     one_for_one,
     open_daemon,
+    pool,
     run,
 )
 
@@ -45,6 +46,7 @@ from .accepted import (
     TrioRunner,
     Version,
     averages,
+    many,
     patient,
     rows,
 )
@@ -126,6 +128,24 @@ def wrong_options() -> None:
     averages.options(mailbox=100)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     Mailbox(10, overflow="drop")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     Limit(3, within="30 s")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def wrong_pools() -> None:
+    many.ref.send(Version())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    many.ref.ask_sync(Sample("load", 0.5))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    many.ref.worker(1).send(Tick())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    many.ref.worker("1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    many.ref.worker(1).worker(1)  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+    pool(child(Averages))  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+    pool(Averages, size=2)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+    pool(many, size=2)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+    pool(child(Averages), size="2")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+    pool(child(Averages), size=2, routing="random")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+    pool(child(Averages), size=2, routing="hash")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+    pool(child(Averages), size=2, key=repr)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+    pool(child(Latest[int], 1), size=2, routing="hash", key=len)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    pool(child(Rows, "x"), size=2, routing="hash", key=lambda message: message.value)  # type: ignore[call-overload]  # pyright: ignore[reportAttributeAccessIssue]
+    many.options(size=3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 
 
 def wrong_wiring() -> tuple[Ref[Sample | Version], Ref[str]]:

@@ -46,7 +46,7 @@ class Letters(Life):
             except IndexError:
                 return
             if not isinstance(item, Urgent):
-                self.refuse(item, cause)
+                self.give_up(item, cause)
             elif item.live():
                 self.refuse(item.message, cause)
 
@@ -55,6 +55,10 @@ class Letters(Life):
         box = self.ref.make_box()
         box.insert(urgent_ahead(box), urgent)
         self.ref.nudge()
+
+    def give_up(self, item: object, cause: BaseException | None) -> None:
+        """It waited, and is not handled here any more."""
+        self.refuse(item, cause)
 
     def refuse(self, item: object, cause: BaseException | None = None) -> None:
         """The actor is stopped (or drains): this message is dead, and whoever asked is told at once."""

@@ -12,7 +12,7 @@ import sys
 from collections import deque
 from contextvars import ContextVar
 from threading import Lock, get_ident
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, final
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from trouper.actors.ask import Ask
 from trouper.actors.steps import step_held, step_plain
@@ -60,11 +60,10 @@ NOTHING: frozenset[type] = frozenset()
 boxes = Lock()
 
 
-@final
 class Ref(Generic[M_contra]):
     """The address of one actor: small, hashable, usable from every thread, valid across restarts.
 
-    `child(...).ref` is one, and so is what `spawn` returns.
+    `child(...).ref` is one, and so is what `spawn` returns; that of a pool is a `Router`.
     """
 
     __slots__ = (
@@ -356,6 +355,10 @@ class Ref(Generic[M_contra]):
         """Put the message in, or line up for room; the slot is settled when it is in."""
         if type(message) not in self.accepts and not self.admits(message, message):
             return None
+        return self.let_in(message)
+
+    def let_in(self, message: object) -> Slot[None] | None:
+        """As `queue_up`, for what needs no look at its type any more."""
         box = self.make_box()
         if self.cell is None:
             self.put(message)

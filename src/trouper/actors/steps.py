@@ -106,12 +106,14 @@ def step_thread(ref: Ref[Any], batch: int) -> Stepped:
         cell.busy = False
         if out is not None or lane.orders or not ref.box or cell.stopping:
             break
-    if cell.stopping:
-        cell.advance()
     if lane.over:  # this life is over, and the cell may be in the next one's hands
         return HELD
-    if cell.state == "draining" and not ref.box:
+    if cell.stopping:
+        cell.advance()
+    elif cell.state == "draining" and not ref.box:
         cell.drained()
+    if lane.over:
+        return HELD
     return out if cell.state in ("running", "draining") else HELD
 
 

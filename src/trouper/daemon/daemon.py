@@ -31,7 +31,7 @@ from trouper.lanes.trio_lane import TrioLane
 from trouper.supervision.place import place
 from trouper.supervision.spawned import Spawned
 from trouper.supervision.spec import Supervisor
-from trouper.supervision.supervisor import Branch, refuse_kept
+from trouper.supervision.supervisor import branch_of, refuse_kept
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -95,8 +95,7 @@ class Daemon(Operator, Registry):
         )
         self.world.daemon = self
         self.world.watching.before = self.free
-        assert isinstance(placed.spec, Supervisor)
-        self.root = Branch(self.world, self.control, Root(self), "", "/", placed.spec, placed.children)
+        self.root = branch_of(placed, self.world, self.control, Root(self))
         self.watchdog = Watchdog(lambda: list(self.loops.values()), self.world.bus, stall_after, lambda: None)
         self.ready: Slot[None] = Slot()
         self.over: Slot[None] = Slot()  # for the host of an embedded daemon; a slot has one waiter

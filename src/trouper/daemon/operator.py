@@ -8,7 +8,9 @@ from weakref import WeakSet
 
 from trouper.errors import UnknownPath, WouldBlockLane
 from trouper.lanes.slot import Slot, in_event_loop
+from trouper.supervision.crew import Crew
 from trouper.supervision.place import place
+from trouper.supervision.pool import check_size
 from trouper.supervision.snapshot import snapshot
 from trouper.supervision.spawned import Spawned
 from trouper.supervision.spec import Supervisor
@@ -43,7 +45,8 @@ class Operator:
 
         Returns:
             `ok`, `ok_undefined` (it declined to run), `already_started`, `already_present`, `nope` (its start failed),
-            `bad_combination` (significance is not allowed there) or `shutting_down`.
+            `bad_combination` (significance is not allowed there), `simple_one_for_one` (it is a pool, see
+            `resize`) or `shutting_down`.
 
         Raises:
             UnknownPath: there is no such supervisor.
@@ -158,6 +161,31 @@ class Operator:
         """Start a child that is held: the twin of `release` for threads; not for the thread of an event loop."""
         return answer_sync(self._request("release", path))
 
+    async def resize(self, path: str, size: int) -> str:
+        """Have a pool run so many workers from now on, also when its own supervisor restarts it.
+
+        It grows by further workers, and by those that had ended for good; the answer comes when all of them are asked
+        to start, and a start that fails is treated as every other end of a worker. It shrinks by the last ones: they
+        get no more messages, and are stopped under their options. What they leave in their mailboxes goes to the
+        others.
+
+        Args:
+            path: the pool.
+            size: how many workers; 0 is allowed.
+
+        Returns:
+            `ok`, `not_a_pool` or `shutting_down`.
+
+        Raises:
+            SpecError: this cannot be a size.
+            UnknownPath: there is no such supervisor.
+        """
+        return await answer(self._resize(path, size))
+
+    def resize_sync(self, path: str, size: int) -> str:
+        """Have a pool run so many workers: the twin of `resize` for threads; not for the thread of an event loop."""
+        return answer_sync(self._resize(path, size))
+
     async def tree(self) -> Snapshot:
         """How the whole tree is at this moment; answered at once, whatever is under way in it.
 
@@ -216,6 +244,17 @@ class Operator:
                 branch.lane.post(branch.request, verb, name, slot)
 
         return self._ticket(self._at(parent or "/", ask))
+
+    def _resize(self, path: str, size: int) -> Slot[tuple[str, Reason | None]]:
+        check_size(path, size)
+
+        def ask(branch: Branch, slot: Slot[Any]) -> None:
+            if isinstance(branch, Crew):
+                branch.resize(size, slot)
+            else:
+                slot.put(("not_a_pool", None))
+
+        return self._ticket(self._at(path, ask))
 
     def _ticket(self, slot: Slot[Any]) -> Slot[tuple[str, Reason | None]]:
         if not slot.done:

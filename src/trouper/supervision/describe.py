@@ -8,6 +8,7 @@ import msgspec
 
 from trouper.errors import SpecError, Words, type_names
 from trouper.mailbox.mailbox import DEFAULT_STASH
+from trouper.supervision.pool import Pool
 from trouper.supervision.spec import Child
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ def describe(placed: Placed, depth: int = 0) -> Iterator[str]:
     """
     name = placed.name or "/"
     yield f"{'  ' * depth}{name}: {of_child(placed.spec) if isinstance(placed.spec, Child) else of_supervisor(placed)}"
+    if isinstance(placed.spec, Pool):
+        yield f"{'  ' * (depth + 1)}each: {of_child(placed.spec.template)}"
+        return
     for node in placed.children:
         yield from describe(node, depth + 1)
 
@@ -51,7 +55,10 @@ def of_mailbox(mailbox: Mailbox) -> str:
 
 def of_supervisor(placed: Placed) -> str:
     spec: Any = placed.spec
-    parts = [f"{spec.strategy}, {spec.limit.n} restarts in {spec.limit.within:g} s"]
+    restarts = f"{spec.limit.n} restarts in {spec.limit.within:g} s"
+    parts = [f"{spec.kind}, {restarts}"]
+    if isinstance(spec, Pool):
+        parts = [f"pool of {spec.size}, {spec.routing}, {restarts} for each worker"]
     if spec.auto_shutdown != "never":
         parts.append(f"auto-shutdown {spec.auto_shutdown}")
     if placed.path != "/":

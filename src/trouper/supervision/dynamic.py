@@ -141,6 +141,11 @@ class Dynamic:
         else:
             self._last = Stopped()
 
+    @property
+    def ending(self) -> bool:
+        """Whether it stops them all: nothing is started any more."""
+        return self._last is not None
+
     # -- what happened -------------------------------------------------------------------------------------------------
     def started(self, child_id: str, generation: int, now: float) -> None:
         """It runs."""

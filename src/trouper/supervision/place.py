@@ -1,7 +1,8 @@
 """Trees get their paths, and what is wrong with a tree as a whole is refused.
 
 The root is `/`, its children are `/name`, theirs `/group/name`. A child without a name is called after its class in
-snake_case, a supervisor after its strategy; where siblings would have one name the later ones get `-2`, `-3` ...
+snake_case, a supervisor after its strategy (a pool is a `pool`); where siblings would have one name the later ones get
+`-2`, `-3` ...
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from trouper.errors import DuplicateChild, SpecError, Words, show
+from trouper.supervision.pool import Pool, refuse_template
 from trouper.supervision.spec import Child, Supervisor, one_for_one
 
 if TYPE_CHECKING:
@@ -60,9 +62,9 @@ def place(tree: Child[Any] | Supervisor, path: str = "/") -> Placed:
 
 
 def default_name(spec: Child[Any] | Supervisor) -> str:
-    """Return the name of a node that has chosen none: its class in snake_case, or its strategy."""
+    """Return the name of a node that has chosen none: its class in snake_case, its strategy, or `pool`."""
     if isinstance(spec, Supervisor):
-        return spec.strategy
+        return spec.kind
     return spec.definition.default_name
 
 
@@ -79,6 +81,7 @@ def _placed(spec: Child[Any] | Supervisor, path: str, seen: dict[int, str]) -> P
 
 def _check_new(spec: Child[Any] | Supervisor, path: str, seen: dict[int, str]) -> None:
     """A child is known by its ref, which it keeps under other options."""
+    refuse_template(spec, path)
     identity = _identity(spec)
     earlier = seen.get(identity)
     if earlier is not None:
@@ -93,7 +96,7 @@ def _check_new(spec: Child[Any] | Supervisor, path: str, seen: dict[int, str]) -
 
 
 def _identity(spec: Child[Any] | Supervisor) -> int:
-    return id(spec.ref if isinstance(spec, Child) else spec)
+    return id(spec.ref if isinstance(spec, Child | Pool) else spec)
 
 
 def _names(supervisor: Supervisor, path: str) -> list[str]:

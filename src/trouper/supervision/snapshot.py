@@ -26,7 +26,7 @@ class Snapshot(msgspec.Struct, frozen=True, gc=False):
 
     Args:
         path: where it stands; `/` is the root.
-        kind: the name of the actor's class, or the strategy of the supervisor.
+        kind: the name of the actor's class, or the strategy of the supervisor, or `pool`.
         state: `running`, `starting`, `stopping`, `undefined` (down), `restarting` (its turn comes), `backoff` (its time
             comes) or `held`.
         generation: which of its lives this is, or was; 0 before the first.
@@ -118,7 +118,7 @@ def _of(node: Node | Branch, path: str, state: State, world: World, now: float) 
         )
     branch: Any = node
     children = _below(branch, path, world, now)
-    return Snapshot(path, branch.spec.strategy, state, branch.generation, None, uptime, 0, degraded, children)
+    return Snapshot(path, branch.spec.kind, state, branch.generation, None, uptime, 0, degraded, children)
 
 
 def _below(branch: Any, path: str, world: World, now: float) -> tuple[Snapshot, ...]:

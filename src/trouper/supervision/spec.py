@@ -16,7 +16,7 @@ one name, one child in two places) is checked by `place`.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, Unpack, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypedDict, Unpack, get_args
 
 import attrs
 
@@ -78,8 +78,8 @@ def _one_of(literal: Any) -> Callable[[Limit | Supervisor, attrs.Attribute[Any],
 def _place(spec: Limit | Supervisor) -> str:
     if isinstance(spec, Limit):
         return "Limit"
-    strategy = spec.strategy if spec.strategy in get_args(Strategy) else "Supervisor"
-    return f"{strategy}({'' if spec.name is None else f'name={spec.name!r}'})"
+    kind = spec.kind if spec.strategy in get_args(Strategy) else "Supervisor"
+    return f"{kind}({'' if spec.name is None else f'name={spec.name!r}'})"
 
 
 def _is_count(value: object) -> bool:
@@ -167,7 +167,12 @@ class Supervisor:
     backoff: Backoff | None = attrs.field(default=DEFAULT_BACKOFF, validator=_rule(is_patience, PATIENCE_RULE))
     optional: bool = attrs.field(default=False, validator=_rule(is_bool, BOOL_RULE))
 
-    def options(self, **choices: Unpack[SupervisorChoices]) -> Supervisor:
+    @property
+    def kind(self) -> str:
+        """What it is called: its strategy, or `pool`."""
+        return self.strategy
+
+    def options(self, **choices: Unpack[SupervisorChoices]) -> Self:
         """Return this supervisor with other options of its own place in the tree.
 
         Args:

@@ -48,7 +48,8 @@ from trouper.supervision.deaths import Deaths
 from trouper.supervision.machine import Machine
 from trouper.supervision.members import Member
 from trouper.supervision.place import Placed, default_name, place
-from trouper.supervision.spec import Child
+from trouper.supervision.pool import Pool, refuse_template
+from trouper.supervision.spec import Child, Supervisor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -59,7 +60,6 @@ if TYPE_CHECKING:
     from trouper.lanes.slot import Slot
     from trouper.reasons import Reason
     from trouper.supervision.dynamic import Dynamic
-    from trouper.supervision.spec import Supervisor
 
 log = logging.getLogger("trouper")
 
@@ -135,7 +135,7 @@ class Branch:
         """Make the node of a declared child."""
         if isinstance(placed.spec, Child):
             return Cell(self.world, self, placed.name, placed.spec)
-        return Branch(self.world, self.lane, self, placed.name, placed.path, placed.spec, placed.children)
+        return branch_of(placed, self.world, self.lane, self)
 
     @property
     def options(self) -> Supervisor:
@@ -235,8 +235,12 @@ class Branch:
         node.close(self.deaths.final(node))
 
     def do_forget(self, action: act.Forget) -> None:
-        node = self.nodes.pop(action.id)
-        self.held.discard(action.id)
+        self.forget(action.id)
+
+    def forget(self, name: str) -> None:
+        """It is down, and nobody plans to start it again."""
+        node = self.nodes.pop(name)
+        self.held.discard(name)
         self.recovered(node)
         node.close(self.deaths.final(node))
 
@@ -537,15 +541,26 @@ def refuse_kept(nodes: Iterable[Placed]) -> None:
         DuplicateChild: one of them has a place already.
     """
     for node in nodes:
-        cell = node.spec.ref.cell if isinstance(node.spec, Child) else None
-        if cell is not None and cell.boss.keeps(cell):
-            given = Words(f"a child that stands at {cell.path} already")
+        refuse_template(node.spec, node.path)
+        cell = node.spec.ref.cell if isinstance(node.spec, Child | Pool) else None
+        if cell is not None and cell.boss is not None and cell.boss.keeps(cell):
+            given = Words(f"a {'pool' if isinstance(node.spec, Pool) else 'child'} that stands at {cell.path} already")
             raise DuplicateChild(node.path, "tree", given, "one that stands in no running tree, or was deleted there")
 
 
 def member_of(name: str, options: Options | Supervisor, generation: int, *, held: bool) -> Member:
     return Member(name, options.restart, options.significant, generation, options.backoff, options.optional, held)
 
+
+def branch_of(placed: Placed, world: World, lane: Lane, boss: Boss) -> Branch:
+    """Make the node of a supervisor."""
+    spec = placed.spec
+    assert isinstance(spec, Supervisor)
+    return BRANCHES[type(spec)](world, lane, boss, placed.name, placed.path, spec, placed.children)
+
+
+BRANCHES: dict[type[Supervisor], type[Branch]] = {Supervisor: Branch}
+"""What carries out which kind of spec; `crew` puts its own in."""
 
 HANDLERS: dict[type, Callable[[Branch, Any], None]] = {
     act.Start: Branch.do_start,
