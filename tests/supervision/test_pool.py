@@ -115,7 +115,7 @@ async def end(daemon: Daemon, workers: Pool[Any], number: int) -> None:
     """End one worker for good."""
     assert await daemon.terminate(f"/pool/hand-{number}") == "ok"
     cell = workers.ref.worker(number).cell
-    await until(lambda: cell.state == "closed")
+    await until(lambda: cell.state == "closed" and cell.refuses)
 
 
 # -- as a value --------------------------------------------------------------------------------------------------------
@@ -927,7 +927,7 @@ def test_what_is_no_pool_or_no_size_is_said(host: Host) -> None:
         assert await daemon.terminate("/pool") == "ok"
         assert await daemon.resize("/pool", 2) == "shutting_down"
         workers.ref.send(Note("late"))
-        assert daemon.dead_letters == 1
+        await until(lambda: daemon.dead_letters == 1)
         assert await daemon.restart("/pool") == "ok"
         assert await ask(workers.ref, Echo()) == (1, 2)
 
