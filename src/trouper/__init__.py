@@ -29,9 +29,9 @@ from trouper.actors.context import Context, current
 from trouper.actors.definition import actor
 from trouper.actors.inbox import Inbox, SyncInbox
 from trouper.actors.ref import Ref
+from trouper.actors.router import Router
 from trouper.actors.timer import TimerHandle
 from trouper.actors.watching import Terminated
-from trouper.actors.router import Router
 from trouper.daemon import Daemon, open_daemon, run
 from trouper.errors import (
     ActorRestarted,

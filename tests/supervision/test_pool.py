@@ -33,6 +33,7 @@ from tests.actors.stage import (
     until,
 )
 from trouper import (
+    ActorEnded,
     ActorStopped,
     AskTimeout,
     Child,
@@ -50,6 +51,7 @@ from trouper import (
     SelfAsk,
     SpecError,
     StartFailed,
+    Terminated,
     UnknownPath,
     UsageError,
     child,
@@ -437,6 +439,32 @@ def test_an_offer_waits_for_room_and_a_full_mailbox_rejects(flavour: FlavourName
 
     host.run(one_for_one(workers), body)
     assert texts(seen) == ["offered", "wait", "wait", "waits in 1", "waits in 2"]
+
+
+def test_a_pool_is_found_by_its_path_and_its_workers_are_watched_one_by_one(host: Host) -> None:
+    @role("trio")
+    class Watcher:
+        async def receive(self, message: Note | Terminated) -> Any:
+            assert isinstance(message, Note)
+            current(self).watch(message.text)
+
+    @role("trio")
+    class Quiet:
+        async def receive(self, message: Echo) -> None: ...
+
+    crew, watcher = pool(child(Quiet), size=2), child(Watcher)
+
+    async def body(daemon: Daemon) -> None:
+        assert daemon.lookup(Quiet, "/pool") is crew.ref
+        assert daemon.lookup(Quiet, "/pool/quiet-2") is crew.ref.worker(2)
+        with pytest.raises(UsageError, match="and no pool's"):
+            daemon.register("crew", crew.ref)
+        ended = Events(daemon, ActorEnded)
+        watcher.ref.send(Note(crew.ref))
+        reason = (await ended.ended("/watcher")).reason
+        assert "allowed: one of its workers, `ref.worker(number)`" in str(reason.cause)
+
+    host.run(one_for_one(crew, watcher), body)
 
 
 def test_one_worker_has_an_address_of_its_own(host: Host) -> None:

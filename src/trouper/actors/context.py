@@ -9,6 +9,7 @@ from trouper.actors.ask import ReplyTo
 from trouper.actors.later import Later
 from trouper.actors.life import CLOSED
 from trouper.actors.ref import handling
+from trouper.actors.router import Router
 from trouper.actors.steps import step_held
 from trouper.actors.watching import Terminated
 from trouper.errors import (
@@ -181,6 +182,8 @@ class Context(Later[M]):
         cell = self._alive()
         if ref is cell.ref:
             raise UsageError(f"{cell.path}: given its own ref to watch, allowed: another actor's")
+        if isinstance(ref, Router):
+            raise UsageError(f"{cell.path}: given {ref!r} to watch, allowed: one of its workers, `ref.worker(number)`")
         types = cell.child.definition.accepted()
         if types is not None and not isinstance(Terminated(ref, NORMAL), types):
             raise UsageError(

@@ -14,14 +14,16 @@ from trouper.actors.definition import definition_of
 from trouper.actors.life import CLOSED, CLOSING
 from trouper.actors.options import is_name
 from trouper.actors.ref import Ref
+from trouper.actors.router import Router
 from trouper.errors import NameTaken, UsageError, show, type_name
+from trouper.supervision.pool import Pool
+from trouper.supervision.supervisor import Branch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from trouper.actors.protocols import Receives, Runs, RunsSync, Serves
     from trouper.actors.world import World
-    from trouper.supervision.supervisor import Branch
 
 M = TypeVar("M")
 
@@ -66,7 +68,8 @@ class Registry:
             if self.has(ref):  # looked at last: who ends it meanwhile finds the name, or is seen here
                 return
             self.free(ref)
-        raise UsageError(f"register: given {show(ref)} as {name!r}, allowed: the ref of a living actor of this daemon")
+        allowed = "the ref of a living actor of this daemon, and no pool's"
+        raise UsageError(f"register: given {show(ref)} as {name!r}, allowed: {allowed}")
 
     def unregister(self, name: str) -> None:
         """Free a name. Nothing happens if nobody has it: its actor may have ended just now."""
@@ -90,7 +93,7 @@ class Registry:
 
         Args:
             cls: its class, or one that it is a subclass of; the ref is typed by it.
-            where: a name, or a path such as `/readers/load`.
+            where: a name, or a path such as `/readers/load`; that of a pool gives its `Router`.
 
         Returns:
             The ref; None if nobody stands there, or who does has ended for good.
@@ -104,7 +107,7 @@ class Registry:
         """
         wanted = definition_of(cls).cls
         ref = self.ref_at(where) if where.startswith("/") else self.refs.get(where)
-        if ref is None or not self.has(ref):
+        if ref is None or not (isinstance(ref, Router) or self.has(ref)):
             return None
         found = ref.definition.cls
         if not issubclass(found, wanted):
@@ -114,8 +117,8 @@ class Registry:
     # -- inside ------------------------------------------------------------------------------------------------------
     def has(self, ref: Ref[Any]) -> bool:
         """Whether this is an actor of this daemon that has not ended for good."""
-        cell = ref.cell
-        return cell is not None and cell.world is self.world and cell.state not in GONE
+        cell: object = ref.cell
+        return isinstance(cell, Cell) and cell.world is self.world and cell.state not in GONE
 
     def free(self, ref: Ref[Any]) -> None:
         """It ended for good."""
@@ -135,7 +138,10 @@ class Registry:
             node = above.nodes.get(name) or above.declared.get(name)
             if node is None:
                 return None
-        if not isinstance(node, Cell):
+        if isinstance(node, Branch):
+            if isinstance(node.spec, Pool):
+                router: Ref[Any] = node.spec.ref
+                return router
             kind = node.spec.strategy
             raise UsageError(
                 f"lookup: given {path!r}, where a supervisor ({kind}) stands, allowed: the path of an actor"

@@ -97,7 +97,7 @@ class Crew(Branch):
         self.again |= stopping & self.declared.keys()
         for node in self.declared.values():
             if node.name not in self.nodes:
-                self.launch(machine, node)
+                self.start_worker(machine, node)
         self.pump()
         ticket.put(("ok", None))
 
@@ -108,7 +108,7 @@ class Crew(Branch):
         node = self.nodes.get(name)
         self.declared[name] = self.plant(Placed(self.below(name), copy)) if node is None else node
 
-    def launch(self, machine: Dynamic, node: Node) -> None:
+    def start_worker(self, machine: Dynamic, node: Node) -> None:
         self.nodes[node.name] = node
         machine.add(None, member_of(node.name, node.options, node.generation, held=False), self.lane.now())
 
@@ -133,7 +133,7 @@ class Crew(Branch):
             return
         if name in self.again:
             self.again.discard(name)
-            self.launch(machine, self.nodes[name])
+            self.start_worker(machine, self.nodes[name])
         else:
             super().forget(name)
 
