@@ -131,6 +131,7 @@ class Registry:
     def ref_at(self, path: str) -> Ref[Any] | None:
         """Who stands there. Supervisors change their dicts in threads of their own; each look into one is atomic."""
         node: Any = self.root
+        found: Ref[Any]
         for name in filter(None, path.split("/")):
             above: Any = node.spawner if isinstance(node, Cell) else node
             if above is None:
@@ -140,10 +141,11 @@ class Registry:
                 return None
         if isinstance(node, Branch):
             if isinstance(node.spec, Pool):
-                router: Ref[Any] = node.spec.ref
-                return router
+                found = node.spec.ref
+                return found
             kind = node.spec.strategy
             raise UsageError(
                 f"lookup: given {path!r}, where a supervisor ({kind}) stands, allowed: the path of an actor"
             )
-        return node.ref
+        found = node.ref
+        return found
