@@ -19,7 +19,7 @@ PYTEST := -m pytest $(HANG) -m "not long and not quiet"
 # Their subject is time: they have the machine to themselves, before the parts that run side by side.
 QUIET := -m pytest $(HANG) -q -m "quiet and not long"
 
-.PHONY: quiet help demo test test-long lint format coverage bench clean pytest $(LINTERS)
+.PHONY: quiet help demo test test-long lint format coverage mutants bench clean pytest $(LINTERS)
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -52,6 +52,9 @@ coverage: .venv/dev.stamp  ## the tests under coverage, and what they miss
 	$(BIN)/coverage run $(PYTEST)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+
+mutants: .venv/dev.stamp  ## break the pure decisions in small ways, and see whether a test notices each
+	$(BIN)/python tools/mutants.py
 
 bench: .venv/dev.stamp  ## the benchmarks
 	$(BIN)/python benchmarks/compare.py

@@ -208,6 +208,13 @@ def test_a_start_that_takes_long_is_no_health() -> None:
     assert rig.at(100.0).failed("a") == [restarting("a", used=2, reason=NOPE, delay=0.2), Wait("a", 2, 0.2)]
 
 
+def test_health_is_counted_from_when_it_was_up() -> None:
+    rig = pool(Member("a", backoff=Backoff(reset_after=30.0)))
+    rig.exited("a")
+    rig.at(100.0).started("a")
+    assert rig.at(129.0).exited("a")[0] == restarting("a", used=2, delay=0.2)
+
+
 def test_a_delay_has_its_part_of_chance() -> None:
     rig = Pool(Member("a", backoff=Backoff(first=10.0, jitter=0.5)), chance=lambda: 0.5)
     rig.boot()

@@ -78,20 +78,9 @@ class World(RuleBasedStateMachine):
     def see(self, action: Action) -> None:
         match action:
             case Start(child, generation):
-                life = (child, generation)
-                assert generation > self.generations.get(child, 0)
-                assert life not in self.waits, "a late delay would hit it"
-                assert not any(other[0] == child for other in self.open()), "two generations at once"
-                self.generations[child] = generation
-                self.starting.append(life)
-                self.past.append(life)
+                self.sees_start((child, generation))
             case Stop(child, generation):
-                life = (child, generation)
-                assert life in self.open(), "it was stopped, or known to have ended"
-                assert life not in self.stopping
-                if life in self.starting:
-                    self.starting.remove(life)
-                self.stopping.append(life)
+                self.sees_stop((child, generation))
             case Forget(child):
                 assert not any(life[0] == child for life in self.open())
                 self.let_go(child)
@@ -118,6 +107,22 @@ class World(RuleBasedStateMachine):
                 self.ends(action)
             case other:
                 raise AssertionError(other)
+
+    def sees_start(self, life: Life) -> None:
+        child, generation = life
+        assert generation > self.generations.get(child, 0)
+        assert life not in self.waits, "a late delay would hit it"
+        assert not any(other[0] == child for other in self.open()), "two generations at once"
+        self.generations[child] = generation
+        self.starting.append(life)
+        self.past.append(life)
+
+    def sees_stop(self, life: Life) -> None:
+        assert life in self.open(), "it was stopped, or known to have ended"
+        assert life not in self.stopping
+        if life in self.starting:
+            self.starting.remove(life)
+        self.stopping.append(life)
 
     def ends(self, last: Action) -> None:
         assert not self.open(), "each life was stopped or reported"

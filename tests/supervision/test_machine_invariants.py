@@ -110,6 +110,16 @@ class World(RuleBasedStateMachine):
                     self.sees_forget(child)
             case Answer(ticket):
                 assert ticket == self.tickets.popleft()
+            case Up():
+                assert not self.up
+                self.up = True
+            case BootFailed() | Down() | Stopped():
+                self.sees_the_last_word(action)
+            case _:
+                self.sees_restart(action)
+
+    def sees_restart(self, action: Action) -> None:
+        match action:
             case Restarting(child, _, used, n, delay, counted):
                 assert counted is not (isinstance(self.specs[child].backoff, Persist) or self.unseen(child))
                 assert counted <= used <= n == self.n
@@ -124,16 +134,16 @@ class World(RuleBasedStateMachine):
                 assert held is (child not in self.held)
                 assert not any(life[0] == child for life in self.alive)
                 (self.held.add if held else self.held.remove)(child)
-            case Up():
-                assert not self.up
-                self.up = True
-            case BootFailed() | Down() | Stopped():
-                assert not self.alive
-                assert not self.open, "each life was stopped or reported"
-                assert not self.tickets
-                assert isinstance(action, Stopped) or not self.stop_asked
-                assert isinstance(action, BootFailed) is not self.up or isinstance(action, Stopped)
-                self.last = action
+            case unknown:
+                raise AssertionError(unknown)
+
+    def sees_the_last_word(self, last: BootFailed | Down | Stopped) -> None:
+        assert not self.alive
+        assert not self.open, "each life was stopped or reported"
+        assert not self.tickets
+        assert isinstance(last, Stopped) or not self.stop_asked
+        assert isinstance(last, BootFailed) is not self.up or isinstance(last, Stopped)
+        self.last = last
 
     def sees_start(self, life: Life) -> None:
         child, generation = life
