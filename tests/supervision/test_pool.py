@@ -33,7 +33,6 @@ from tests.actors.stage import (
     until,
 )
 from trouper import (
-    ActorEnded,
     ActorStopped,
     AskTimeout,
     Child,
