@@ -43,8 +43,8 @@ if TYPE_CHECKING:
     from trouper.lanes.lane import Lane
     from trouper.lanes.loop_lane import LoopLane
     from trouper.reasons import Reason
+    from trouper.supervision.node import Node
     from trouper.supervision.spec import Child
-    from trouper.supervision.supervisor import Node
 
 log = logging.getLogger("trouper")
 

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 from trouper.actors.cell import Cell
 from trouper.supervision.dynamic import Dynamic
+from trouper.supervision.node import member_of
 from trouper.supervision.place import Placed
 from trouper.supervision.pool import Pool, copy_of
-from trouper.supervision.supervisor import BRANCHES, Branch, member_of
+from trouper.supervision.supervisor import BRANCHES, Branch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
     from trouper.lanes.lane import Lane
     from trouper.lanes.slot import Slot
     from trouper.supervision.child import Child
+    from trouper.supervision.node import Node
     from trouper.supervision.spec import Supervisor
-    from trouper.supervision.supervisor import Node
 
 log = logging.getLogger("trouper")
 

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from trouper.actors.world import World
-    from trouper.supervision.supervisor import Branch, Node
+    from trouper.supervision.node import Node
+    from trouper.supervision.supervisor import Branch
 
 
 class Snapshot(msgspec.Struct, frozen=True, gc=False):

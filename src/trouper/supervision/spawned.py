@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from trouper.actors.cell import Cell
 from trouper.errors import DuplicateChild, SpecError, Words
 from trouper.supervision.dynamic import Dynamic
-from trouper.supervision.supervisor import HANDLERS, Branch
+from trouper.supervision.supervisor import Branch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from trouper.actors.world import World
     from trouper.reasons import Reason
     from trouper.supervision.members import Restart
+    from trouper.supervision.node import Node
     from trouper.supervision.spec import Child, Supervisor
-    from trouper.supervision.supervisor import Node
 
 AT_ONCE = 64  # actions in one turn of the lane
 
@@ -71,7 +71,7 @@ class Spawned(Branch):
             if not wanted:
                 return
             action = wanted.popleft()
-            HANDLERS[type(action)](self, action)
+            self.carry_out(action)
         if wanted:
             self.pausing = True
             self.lane.call_later(0.0, self.go_on)

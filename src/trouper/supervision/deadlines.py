@@ -1,0 +1,86 @@
+"""Starts and stops have a deadline.
+
+Past `start_timeout` a start is killed; past `shutdown` a stop is. What does not end within a second grace after that is
+unkillable: its stack goes to the log, no second generation is ever started beside it, and the failure goes straight to
+the root.
+"""
+
+from __future__ import annotations
+
+import logging
+from math import inf, isfinite
+from typing import TYPE_CHECKING
+
+from trouper.actors.cell import Cell
+from trouper.errors import StartTimeout, StopTimeout, Unkillable
+from trouper.reasons import timeout
+from trouper.supervision.standing import Standing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from trouper.reasons import Reason
+    from trouper.supervision.node import Node
+
+log = logging.getLogger("trouper")
+
+GRACE = 5.0  # seconds between the kill and the verdict "unkillable"
+
+
+class Deadlines(Standing):
+    """The supervisor and its clock."""
+
+    def start_limit(self, node: Node) -> float:
+        """Seconds for a start; a supervisor's own start takes what its children's take."""
+        if not isinstance(node, Cell):
+            return inf
+        return float(node.child.choice.start_timeout)
+
+    def stop_limit(self, node: Node) -> float:
+        if self.killing:
+            return 0.0
+        return float(node.options.shutdown)
+
+    def arm(self, node: Node, seconds: float, fn: Callable[[Node, int], object], generation: int) -> None:
+        self.disarm(node)
+        if isfinite(seconds):
+            node.deadline = self.lane.call_later(seconds, self.expired, node, generation, fn)
+
+    def disarm(self, node: Node) -> None:
+        if node.deadline is not None:
+            node.deadline.cancel()
+            node.deadline = None
+
+    def expired(self, node: Node, generation: int, fn: Callable[[Node, int], object]) -> None:
+        if node.deadline is not None and node.generation == generation:
+            node.deadline = None
+            fn(node, generation)
+
+    def start_took_too_long(self, node: Node, generation: int) -> None:
+        limit = self.start_limit(node)
+        self.kill_node(node, timeout(StartTimeout(self.path_of(node), f"the start took longer than {limit:g} s")))
+
+    def stop_took_too_long(self, node: Node, generation: int) -> None:
+        limit = self.stop_limit(node)
+        self.kill_node(node, timeout(StopTimeout(self.path_of(node), f"the stop took longer than {limit:g} s")))
+
+    def kill_node(self, node: Node, reason: Reason) -> None:
+        """End it now, and wait for that a while."""
+        node.doomed = node.generation
+        node.ask_kill(reason)
+        if isinstance(node, Cell):
+            grace = node.child.choice.shutdown
+            self.arm(node, grace if 0 < grace < GRACE else GRACE, self.unkillable, node.generation)
+
+    def unkillable(self, node: Node, generation: int) -> None:
+        """It does not end: say so, and go on without it."""
+        path = self.path_of(node)
+        node.abandoned = True
+        log.critical(
+            "%s: generation %d does not end, not even killed; it is left behind:\n%s", path, generation, node.stack()
+        )
+        self.world.fatal(path, Unkillable(path))
+        if node.halted == generation:
+            self.nothing_runs(node, generation)
+        else:
+            node.gone = generation
