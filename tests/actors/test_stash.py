@@ -28,6 +28,7 @@ from trouper import (
     ActorRestarted,
     ActorStopped,
     AskTimeout,
+    Backoff,
     Daemon,
     DeadLetter,
     Inbox,
@@ -300,7 +301,7 @@ def test_no_message_kept_while_the_actor_is_down_is_lost_when_the_next_generatio
 ) -> None:
     seen = Diary()
 
-    @role(flavour)
+    @role(flavour, backoff=Backoff(base=0.005))
     class Unlucky:
         async def on_start(self) -> None:
             generation = current(self).generation
