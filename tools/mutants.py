@@ -1,7 +1,7 @@
 """Break the pure decisions on purpose, one small change at a time, and see whether a test notices.
 
 `make mutants` prints every change that no test notices, a survivor, and how many changes there were. Survivors that
-nobody could notice stand in `tools/mutants_explained.txt`, one a line: `module | the line | what came of it | why`.
+nobody could notice stand in `tools/mutants_explained.txt`, one a line: where, the line, what came of it, and why.
 """
 
 from __future__ import annotations
@@ -71,6 +71,7 @@ class Mutant(NamedTuple):
     """One change."""
 
     module: str
+    function: str
     line: int
     before: str
     after: str
@@ -79,7 +80,7 @@ class Mutant(NamedTuple):
     @property
     def key(self) -> str:
         """What stands in the file of explanations, before the reason."""
-        return f"{self.module.rpartition('.')[2]} | {self.before} | {self.after}"
+        return f"{self.module.rpartition('.')[2]}.{self.function} | {self.before} | {self.after}"
 
 
 Change = Callable[[Any], ast.AST]
@@ -89,14 +90,15 @@ Change = Callable[[Any], ast.AST]
 def mutants(module: str) -> Iterator[Mutant]:
     """Yield every change of a module's functions and methods; what stands outside of them only declares."""
     lines, tree = source(module).splitlines(), ast.parse(source(module))
-    reached = {id(node) for function in functions(tree) for node in ast.walk(function)}
+    reached = {id(node): function.name for function in functions(tree) for node in ast.walk(function)}
     for number, node in enumerate(ast.walk(tree)):
         for change in changes(node) if id(node) in reached else ():
             changed = copy.deepcopy(tree)
             shown: Any = change(next(it for place, it in enumerate(ast.walk(changed)) if place == number))
             ast.fix_missing_locations(changed)
             line = shown.lineno
-            yield Mutant(module, line, lines[line - 1].strip(), " ".join(ast.unparse(shown).split())[:90], changed)
+            after = " ".join(ast.unparse(shown).split())[:90]
+            yield Mutant(module, reached[id(node)], line, lines[line - 1].strip(), after, changed)
 
 
 def source(module: str) -> str:
@@ -109,7 +111,7 @@ def unchanged(module: str) -> tuple[str, ast.Module]:
     return module, ast.parse(source(module))
 
 
-def functions(tree: ast.AST) -> Iterator[ast.AST]:
+def functions(tree: ast.AST) -> Iterator[ast.FunctionDef]:
     """Yield functions and methods; not those that make functions: their work is done when the module is there."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.ClassDef):

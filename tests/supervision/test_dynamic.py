@@ -7,7 +7,7 @@ from typing import Literal
 
 import pytest
 
-from tests.supervision.rig import BOOM, NOPE, Pool, Request, decided, restarting
+from tests.supervision.rig import BOOM, NOPE, Limit, Pool, Request, decided, restarting
 from trouper import Backoff, Persist
 from trouper.reasons import KILLED, NORMAL, SHUTDOWN, Reason, crashed
 from trouper.supervision.actions import (
@@ -24,6 +24,7 @@ from trouper.supervision.actions import (
     Up,
     Wait,
 )
+from trouper.supervision.dynamic import Dynamic
 from trouper.supervision.members import Member, Restart
 
 LATER = Backoff(first=5.0, jitter=0.0)
@@ -229,6 +230,13 @@ def test_under_persist_a_crash_loop_never_escalates_and_never_counts() -> None:
         assert rig.exited("a")[0] == said
         rig.due("a")
         rig.started("a")
+
+
+def test_without_chance_delays_are_not_shortened() -> None:
+    dynamic = Dynamic(Limit(3, 30.0))
+    dynamic.spawn("a", "permanent", Backoff(first=5.0, jitter=1.0))
+    dynamic.exited("a", 1, BOOM, 0.0)
+    assert dynamic.actions[-1] == Wait("a", 1, 5.0)
 
 
 @pytest.mark.parametrize("what", ["terminate", "stop", "add"])

@@ -285,6 +285,15 @@ def test_new_children_begin_with_generation_1_once_every_end_was_reported() -> N
     assert rig.add("a") == [Start("a", 1)]
 
 
+def test_a_restart_whose_reason_was_reported_leaves_no_end_to_come() -> None:
+    rig = running(Member("a", "transient"))
+    rig.exited("a", 1)
+    rig.started("a", 2)
+    rig.exited("a", 2, NORMAL)
+    rig.ask("delete", "a")
+    assert rig.add("a") == [Start("a", 1)]
+
+
 def test_generations_go_on_from_where_another_machine_left_them() -> None:
     rig = Rig(Member("a", generation=7))
     assert rig.boot() == [Start("a", 8)]

@@ -7,7 +7,7 @@ from typing import Literal
 
 import pytest
 
-from tests.supervision.rig import BOOM, NOPE, Rig, decided, restarting, running
+from tests.supervision.rig import BOOM, NOPE, Limit, Rig, decided, restarting, running
 from trouper import Backoff, Persist
 from trouper.reasons import NORMAL, SHUTDOWN
 from trouper.supervision.actions import (
@@ -23,6 +23,7 @@ from trouper.supervision.actions import (
     Up,
     Wait,
 )
+from trouper.supervision.machine import Machine
 from trouper.supervision.members import Member, Strategy
 
 DAY = 86_400.0
@@ -289,6 +290,48 @@ def test_simultaneous_crashes_of_a_group_count_once(strategy: Strategy, backoff:
     assert rig.started("a") == [Start("b", 2)]
     assert rig.started("b") == [Start("c", 2)]
     assert rig.started("c") == []
+
+
+def test_the_history_tells_when_each_restart_was_decided() -> None:
+    rig = running("a", n=1)
+    rig.at(1.0).exited("a")
+    rig.at(2.0).failed("a")
+    [down] = rig.at(3.0).resume()
+    assert isinstance(down, Down)
+    assert down.reason.why == (Attempt(1.0, "a", BOOM), Attempt(3.0, "a", NOPE))
+
+
+def test_what_was_up_until_a_request_stopped_it_has_aged() -> None:
+    rig = running("a", n=1, within=10.0)
+    rig.exited("a")
+    rig.started("a")
+    rig.at(10.0).ask("terminate", "a")
+    rig.stopped("a")
+    rig.ask("restart", "a")
+    rig.started("a")
+    assert rig.exited("a") == [restarting("a", n=1), Start("a", 4)]
+
+
+def test_what_was_up_until_a_delay_was_over_has_aged() -> None:
+    rig = running(patient("s"), "a", strategy="one_for_all", n=1, within=10.0)
+    rig.exited("a")
+    settled(rig)
+    rig.exited("s")
+    settled(rig)
+    rig.ask("restart", "a")
+    settled(rig)
+    assert rig.states() == {"s": "backoff", "a": "running"}
+    rig.at(10.0).due("s")
+    settled(rig)
+    assert rig.exited("a")[0] == restarting("a", n=1)
+
+
+def test_without_chance_delays_are_not_shortened() -> None:
+    machine = Machine("one_for_one", Limit(3, 30.0), "never", [Member("a", backoff=Backoff(first=5.0, jitter=1.0))])
+    machine.boot(0.0)
+    machine.started("a", 1, 0.0)
+    machine.exited("a", 1, BOOM, 0.0)
+    assert machine.actions[-1] == Wait("a", 1, 5.0)
 
 
 # -- groups ------------------------------------------------------------------------------------------------------------
