@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 from fractions import Fraction
 
 import pytest
@@ -149,3 +150,17 @@ def test_a_budget_over_uptime_agrees_with_a_list_of_intervals(
                 assert budget.history == tuple(restarts)
         restarts = [(it, at) for it, at in restarts if slow[it].ran(at, exact) < within]
         assert budget.used(now) == len(restarts)
+
+
+def test_of_many_restarts_the_last_hundred_are_told_and_no_note_of_others_is_kept() -> None:
+    budget, notes = Budget(1000, within=math.inf), [Note() for _ in range(150)]
+    for note in notes:
+        budget.add(UP, 0.0, note)
+    assert budget.used(0.0) == 150
+    assert budget.history == tuple(notes[50:])
+    kept = [weakref.ref(note) for note in notes]
+    del note, notes
+    assert [number for number, ref in enumerate(kept) if ref() is not None] == list(range(50, 150))
+
+
+class Note: ...

@@ -10,7 +10,9 @@ What restarted at an age of `a` counts while `a < within`. What is older is drop
 
 from __future__ import annotations
 
-from typing import NamedTuple, final
+from typing import Final, NamedTuple, final
+
+TOLD: Final = 100  # how many notes are kept
 
 
 @final
@@ -81,8 +83,11 @@ class Budget:
             note: for the history.
         """
         self._forget(now)
-        self._counted.append(Counted(uptime, uptime.read(now), note))
-        return len(self._counted) > self.n
+        counted = self._counted
+        counted.append(Counted(uptime, uptime.read(now), note))
+        if len(counted) > TOLD:  # a note holds the failure, with its traceback and all that hangs on it
+            counted[-TOLD - 1] = counted[-TOLD - 1]._replace(note=None)
+        return len(counted) > self.n
 
     def used(self, now: float) -> int:
         """How many restarts count at `now` (seconds)."""
@@ -91,8 +96,8 @@ class Budget:
 
     @property
     def history(self) -> tuple[object, ...]:
-        """The notes of what was counted when the budget was last asked, oldest first."""
-        return tuple(counted.note for counted in self._counted)
+        """The notes of what was counted when the budget was last asked, oldest first, and of many the last."""
+        return tuple(counted.note for counted in self._counted[-TOLD:])
 
     def _forget(self, now: float) -> None:
         within = self.within
