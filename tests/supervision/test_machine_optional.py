@@ -234,3 +234,20 @@ def test_one_that_is_starting_can_be_stopped_by_request() -> None:
     assert rig.exited("a", reason=BOOM) == []
     assert rig.stopped("a") == [Close("a"), Answer(1, "ok")]
     assert rig.ask("delete", "a") == [Forget("a"), Answer(1, "ok")]
+
+
+@pytest.mark.parametrize(("later", "used"), [(9.999, 3), (10.0, 2)])
+def test_one_that_hangs_in_its_restart_keeps_its_own_from_ageing_and_no_other(later: float, used: int) -> None:
+    rig = Rig(optional("a"), "b", strategy="rest_for_one", n=3, within=10.0)
+    rig.boot()
+    rig.started("a")
+    rig.started("b")
+    rig.exited("b")
+    rig.started("b", 2)
+    rig.at(1.0).exited("a")
+    rig.stopped("b", 2)
+    rig.started("b", 3)
+    assert rig.states() == {"a": "starting", "b": "running"}
+    assert decided(rig.at(later).exited("b", 3)).used == used
+    rig.started("b", 4)
+    assert decided(rig.at(1000.0).exited("b", 4)).used == 2, "that of `a`, and this one"

@@ -28,7 +28,8 @@ What it decides is what the `supervisor` of Erlang/OTP decides
 What it does better
 -------------------
 - The window is measured in float seconds, of the uptime of what was restarted: the child alone, or, where the strategy
-  restarts more, all members together (`budget`). So a cycle of failures that is slower than the window escalates, too.
+  restarts more, all members together but for the optional ones (`budget`). So a cycle of failures that is slower than
+  the window escalates, too.
 - A child with a `Backoff` waits before it is restarted, longer each time; its group is down meanwhile. Under `Persist`
   its restarts do not count. Without one it is OTP's child.
 - Where children are independent (`one_for_one`) and have a backoff, a restart holds up nobody: they start side by side,
@@ -347,7 +348,8 @@ class Machine:
             yield from self._bring_up(child)
 
     def _over_limit(self, child: Child, reason: Reason) -> bool:
-        uptime = child.uptime if self._strategy == "one_for_one" else self._members.uptime
+        alone = self._strategy == "one_for_one" or child.optional
+        uptime = child.uptime if alone else self._members.uptime
         return self._budget.add(uptime, self._now, Attempt(self._now, child.id, reason))
 
     def _bring_up(self, child: Child) -> _Job:

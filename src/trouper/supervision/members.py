@@ -104,7 +104,7 @@ class Members:
         self._floor = 0
         self._moving = 0
         self.uptime = Uptime()
-        """Of them all together."""
+        """Of them all together, but for the optional ones, for which nobody waits."""
 
     def __iter__(self) -> Iterator[Child]:
         return iter(self._children.values())
@@ -156,9 +156,10 @@ class Members:
     def _move(self, child: Child, now: float, *, moving: bool) -> None:
         if moving is not child.moving:
             child.moving = moving
-            self._moving += 1 if moving else -1
             (child.uptime.pause if moving else child.uptime.run)(now)
-            (self.uptime.pause if self._moving else self.uptime.run)(now)
+            if not child.optional:
+                self._moving += 1 if moving else -1
+                (self.uptime.pause if self._moving else self.uptime.run)(now)
 
     def group(self, child: Child, strategy: Strategy) -> list[Child]:
         """Who is restarted with `child`, itself included, in start order."""
