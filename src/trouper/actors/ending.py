@@ -152,11 +152,17 @@ class Ending(Hooks):
         self.advance()
 
     def fail_at_the_end(self, error: BaseException) -> None:
-        """It failed while it ended: that is the reason now, and what it ended for is told with it."""
-        before = None if self.reason is None else self.reason.cause
-        if before is not error and error.__context__ is None:
-            error.__context__ = before
-        self.reason = self.judge(error)
+        """It failed while it ended: that is the reason now, and what it ended for is told with it.
+
+        What only says that it was told to end (`Stopping`, `Shutdown`) hides no failure before it.
+        """
+        before, now = self.reason, self.judge(error)
+        if before is not None and before.abnormal and not now.abnormal:
+            return
+        cause = None if before is None else before.cause
+        if cause is not error and error.__context__ is None:
+            error.__context__ = cause
+        self.reason = now
 
     def finish(self, reason: Reason) -> None:
         report, what = self.report or (self.boss.on_ended, reason)
@@ -181,7 +187,7 @@ class Ending(Hooks):
         ref.queued = True
         ref.receive = None
         self.instance = None
-        for name in ("me", "inbox", "hook", "tasks", "timers", "silence", "stash"):
+        for name in ("me", "inbox", "hook", "tasks", "timers", "silence", "stash", "stashing"):
             self.__dict__.pop(name, None)
         if self.threaded:
             ref.lane.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, final
 from weakref import WeakSet
 
 from trouper.actors.ask import STASHED, Ask
@@ -148,6 +148,9 @@ class Letters(Life):
         ask = self.asked
         if ask is None or ask.request is not message:
             self.stash.append(message)
+            self.stashing = Stashing(message, self)
+            self.ref.make_box().appendleft(self.stashing)
+            self.ref.nudge()
             return
         if ask.claimed:
             given = "it was stashed before" if ask.claimed is STASHED else "`reply_to` was called for it"
@@ -159,12 +162,16 @@ class Letters(Life):
         """What is stashed goes to the front of the mailbox, in its order."""
         stash, self.stash = self.stash, None
         if stash:
+            if self.stashing is not None:
+                self.stashing.back = len(stash)
             put_in_front(self.ref.make_box(), stash)
             self.ref.nudge()
 
     def drop_from_stash(self, item: object) -> bool:
         """The handling of this failed: it is not handled again. Returns whether it was stashed."""
-        if isinstance(item, Ask) and item.claimed is STASHED:
+        if not isinstance(item, Ask):
+            return self.stashing is not None and self.stashing.undo(item)
+        if item.claimed is STASHED:
             item.claimed = False
             with suppress(ValueError, IndexError):  # nowhere; or another thread dropped the oldest at the same time
                 self.ref.make_box().remove(item)  # put back already
@@ -172,3 +179,50 @@ class Letters(Life):
             return False
         self.stash.pop()
         return True
+
+
+@final
+class Stashing(Urgent):
+    """The handler under way stashed this message. It is no message itself: taking it says that the handler is over.
+
+    It waits before all else, and so tells a message that its own handler stashed from the same one that was sent twice.
+    """
+
+    __slots__ = ("back",)
+
+    def __init__(self, message: object, cell: Letters) -> None:
+        super().__init__(message, cell)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        self.back = 0  # how many it put back into the mailbox
+
+    def live(self) -> bool:
+        return False
+
+    def take(self) -> bool:
+        if self.cell.stashing is self:
+            self.cell.stashing = None
+        return False
+
+    def undo(self, item: object) -> bool:
+        """Take the message out again, out of the stash or the mailbox; False: it is another one."""
+        if self.message is not item:
+            return False
+        self.cell.stashing = None
+        if self.back:
+            take_last(self.cell.ref.box, self.back, item)
+        else:
+            self.cell.stash.pop()  # type: ignore[union-attr]  # pyright: ignore[reportOptionalMemberAccess]
+        return True
+
+
+def take_last(box: deque[Any], count: int, item: object) -> None:
+    """Of the first so many messages that are not urgent, take out the last that is this one."""
+    front: list[Any] = []
+    count += urgent_ahead(box)
+    with suppress(IndexError):  # another thread dropped the oldest
+        while len(front) < count:
+            front.append(box.popleft())
+    for place in reversed(range(len(front))):
+        if front[place] is item:
+            del front[place]
+            break
+    box.extendleft(reversed(front))

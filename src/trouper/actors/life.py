@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from trouper.actors.ask import Ask
     from trouper.actors.inbox import Inbox, SyncInbox
+    from trouper.actors.letters import Stashing
     from trouper.actors.options import Options
     from trouper.actors.ref import Ref
     from trouper.actors.silence import Silence
@@ -77,6 +78,7 @@ class Life:
     timers: dict[Hashable, TimerHandle] | None = None
     silence: Silence | None = None  # what its receive timeout waits for
     stash: list[Any] | None = None
+    stashing: Stashing | None = None  # the handler under way stashed its message
     busy = False  # in the user's code, in a thread of its own
     stop_wanted = False
     stop_due = False  # `on_stop` is to be called
@@ -94,7 +96,7 @@ class Life:
 
     OF_ONE_GENERATION = (
         *("me", "activity", "message", "asked", "hook", "inbox", "tasks", "spawner"),
-        *("timers", "silence", "stash"),
+        *("timers", "silence", "stash", "stashing"),
         *("busy", "stop_wanted", "stop_due", "in_on_stop", "killed", "interrupted", "told", "leaving"),
         *("ready_early", "unready"),
     )
@@ -146,7 +148,12 @@ class Life:
 
     @property
     def cut_short(self) -> bool:
-        """Whether blocking calls of the runtime end now: a stop is wanted, and no queue is to be worked off."""
+        """Whether blocking calls of the runtime end now: a stop is wanted, and no queue is to be worked off.
+
+        `on_stop` may wait, as it may in a loop, until it is killed.
+        """
+        if self.in_on_stop:
+            return self.killed is not None
         if self.leaving and self.child.definition.style != "receive":
             return True
         at_once = self.killed is not None or not self.drains or self.state in (STARTING, STOPPING)

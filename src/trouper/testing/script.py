@@ -265,7 +265,7 @@ def hang_in_thread(slot: Slot[None], cell: Cell) -> None:
     """Wait as a polite hook does that no loop can cancel: a stop ends it, and in `on_stop` a kill."""
 
     def over() -> object:
-        return slot.done or (cell.killed if cell.in_on_stop else cell.cut_short)
+        return slot.done or cell.cut_short
 
     slot.wake_by(partial(cell.ref.lane.bell.put, None))
     cell.ref.lane.wait(over)
