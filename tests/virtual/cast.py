@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Trials: TypeAlias = Callable[..., Trial]
 
-HAIR = 1e-6  # seconds
+HAIR = 2.0**-20  # seconds; sums with it are exact
 DAY = 24 * 3600.0
 
 

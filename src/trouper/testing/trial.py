@@ -14,7 +14,7 @@ from trouper.actors.cell import Cell
 from trouper.daemon.daemon import Daemon
 from trouper.daemon.exits import OK
 from trouper.errors import DaemonFailed, UsageError
-from trouper.events import ActorEnded, ActorStarted, Escalated, Restarting
+from trouper.events import ActorEnded, ActorStarted, Escalated, HandlerFailed, Restarting
 from trouper.lanes import slot
 from trouper.lanes.asyncio_lane import AsyncioLane
 from trouper.lanes.trio_lane import TrioLane
@@ -302,8 +302,7 @@ class Trial:
     def _report(self) -> None:
         """Say what is left over, of what came while the world ran."""
         for event in self.events:
-            if isinstance(event, ActorEnded | Restarting | Escalated):
-                forget_frames(event.cause if isinstance(event, Escalated) else event.reason.cause)
+            forget_frames(failure_in(event))
         found: dict[Kind, list[str]] = {
             **self._left,
             "threads": self._arrivals.threads_left(),
@@ -357,6 +356,19 @@ class Trial:
         if not self._run(inf if timeout is None else self.now + timeout, lambda: waited.done) and timeout is None:
             raise TrialStuck(self._stepper.told(f"waited for what never comes, at {self.now:g} s"))
         return waited.done
+
+
+def failure_in(event: Event) -> BaseException | None:
+    """The exception that an event tells of."""
+    match event:
+        case ActorEnded() | Restarting():
+            return event.reason.cause
+        case Escalated():
+            return event.cause
+        case HandlerFailed():
+            return event.error
+        case _:
+            return None
 
 
 def cell_at(node: Any, path: str) -> Cell | None:
