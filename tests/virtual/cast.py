@@ -6,8 +6,9 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from trouper import child
+from trouper import child, current
 from trouper.events import ActorEnded, ActorStarted, Restarting
+from trouper.lanes.slot import in_event_loop
 from trouper.testing import Fail, Trial
 
 if TYPE_CHECKING:
@@ -31,6 +32,14 @@ def play(script: Script, flavour: FlavourName, *accepts: type, name: str = "it",
 def broken(times: int = 1) -> list[Fail]:
     """Starts or stops that fail."""
     return [Fail(OSError("no such host")) for _ in range(times)]
+
+
+async def nap(me: Any, seconds: float) -> None:
+    """Sleep in the way of the actor's flavour."""
+    if in_event_loop():
+        await current(me).sleep(seconds)
+    else:
+        current(me).sleep_sync(seconds)
 
 
 def starts(t: Trial) -> list[str]:

@@ -1,4 +1,4 @@
-"""Deadlines in virtual time, to the instant: starts, stops, kills, what cannot be killed, and who says that it is up."""
+"""Deadlines in virtual time, to the instant: starts, stops, kills, what cannot be killed, who says that it is up."""
 
 from __future__ import annotations
 
@@ -197,17 +197,16 @@ def test_with_infinite_time_it_is_never_killed(trial: Trials, flavour: FlavourNa
 
 
 # -- what does not end -------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize(("shutdown", "declared"), [(2.0, 4.0), (5.0, 10.0), (20.0, 25.0), (0, 5.0)])
+@pytest.mark.parametrize("deadlines", [(2.0, 4.0), (5.0, 10.0), (20.0, 25.0), (0, 5.0)], ids=str)
 @pytest.mark.parametrize("where", ["receive", "on_stop"])
 def test_what_swallows_its_kill_is_declared_unkillable_within_the_second_grace(
     trial: Trials,
     flavour: FlavourName,
     caplog: pytest.LogCaptureFixture,
-    shutdown: float,
-    declared: float,
+    deadlines: tuple[float, float],
     where: str,
 ) -> None:
-    script = Script()
+    (shutdown, declared), script = deadlines, Script()
     t = trial(one_for_one(play(script, flavour, shutdown=shutdown)))
     with pytest.raises(DaemonFailed) as failed, t:  # noqa: PT012 - raised at its end
         script.on_stop(Hang(stubborn=True))

@@ -19,7 +19,6 @@ from trouper import (
     Stopping,
     StrayCancellation,
     child,
-    current,
     one_for_all,
     one_for_one,
     rest_for_one,
@@ -122,13 +121,14 @@ def test_a_stray_cancellation_is_a_crash_like_any_other(trial: Trials, loop_flav
         async def receive(self, message: Note) -> None:
             if loop_flavour == "asyncio":
                 raise asyncio.CancelledError
+            kept: list[trio.Cancelled] = []
             with trio.CancelScope() as scope:
                 scope.cancel()
                 try:
                     await trio.sleep(1)
                 except trio.Cancelled as error:
-                    kept = error
-            raise kept
+                    kept.append(error)
+            raise kept.pop()
 
     it = child(Cancelled).options(name="it", restart="transient")
     with trial(one_for_one(it)) as t:
@@ -179,7 +179,9 @@ def test_every_death_has_exactly_one_log_record(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     script, other, third = Script(), Script(), Script()
-    low = one_for_all(play(script, flavour), play(other, flavour, name="other"), name="low", restarts=Limit(2, within=9))
+    low = one_for_all(
+        play(script, flavour), play(other, flavour, name="other"), restarts=Limit(2, within=9), name="low"
+    )
     tree = one_for_one(low, play(third, flavour, name="third", restart="transient", backoff=Persist()), restarts=MANY)
     with trial(tree) as t:
         script.crash(Boom("one"))
@@ -198,10 +200,10 @@ def test_every_death_has_exactly_one_log_record(
         assert t.daemon.restart_sync("/third") == "ok"
         third.finish()
         t.advance(60)
-    all_ends = [*t.events_of(ActorEnded), *t.events_of(SupervisorEnded)]
+    all_ends: list[Any] = [*t.events_of(ActorEnded), *t.events_of(SupervisorEnded)]
     died = [event for event in all_ends if event.reason.kind != "shutdown"]
-    told = [record.args[:2] for record in deaths(caplog) if record.args]
-    assert sorted((event.path, event.generation) for event in died) == sorted(told)
+    told = [vars(record)["trouper"] for record in deaths(caplog)]
+    assert sorted((it["path"], it["generation"]) for it in told) == sorted((it.path, it.generation) for it in died)
     assert len(died) > 8
 
 
