@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.actors.stage import FlavourName, Note, Number, SpecialNote, ask, role
-from trouper import AskTimeout, Message, MessageTypeError, Ref, ReplyTypeError, UsageError, child, current, one_for_one
+from trouper import (
+    ActorStopped,
+    AskTimeout,
+    Message,
+    MessageTypeError,
+    Ref,
+    ReplyTypeError,
+    Terminated,
+    UsageError,
+    child,
+    current,
+    one_for_one,
+)
+from trouper.events import DeadLetter
+from trouper.reasons import crashed
 from trouper.testing import Probe, Trial, TrialError
 
 
@@ -121,3 +137,37 @@ def test_a_probe_without_a_trial_cannot_wait_and_says_so() -> None:
         Probe(Note).expect(Note, within=1)
     with pytest.raises(TrialError, match="nothing came so far"):
         Probe(Note).expect(Note)
+
+
+def test_a_probe_can_be_watched_and_ends_when_the_test_says_so(flavour: FlavourName) -> None:
+    @role(flavour)
+    class Watcher:
+        whom: Any
+        to: Any
+
+        async def on_start(self) -> None:
+            current(self).watch(self.whom)
+
+        async def receive(self, message: Go | Terminated) -> None:
+            self.to.send(message)
+            if isinstance(message, Go):
+                current(self).watch(self.whom)
+
+    watched, heard = Probe(Note, Number), Probe(Go, Terminated)
+    it = child(Watcher, watched.ref, heard.ref)
+    with pytest.raises(UsageError, match="knows no trial"):
+        watched.end()
+    with Trial(one_for_one(it), probes=[watched, heard]) as t:
+        t.advance(3600)
+        heard.expect_none()
+        watched.ref.send(Note("not looked at"))
+        watched.end(reason := crashed(ValueError("fell over")))
+        assert heard.expect(Terminated, within=1) == Terminated(watched.ref, reason)
+        watched.end()
+        it.ref.send(Go())  # it watches a dead one
+        heard.expect(Go, within=1)
+        assert heard.expect(Terminated, within=1).reason is reason
+        watched.ref.send(Note("too late"))
+        with pytest.raises(ActorStopped):
+            t.ask(watched.ref, Number())
+        assert [event.message for event in t.events_of(DeadLetter)][:2] == [Note("not looked at"), Note("too late")]

@@ -12,6 +12,7 @@ from trouper import (
     ActorStopped,
     AskTimeout,
     Backoff,
+    Inbox,
     Limit,
     Mailbox,
     ReceiveTimeout,
@@ -421,6 +422,34 @@ def test_a_message_like_the_one_that_is_stashed_may_crash_its_actor_without_taki
         t.settle()
         assert dead(t) == [same]
         assert told == [same] * 3
+
+
+def test_an_actor_that_loops_itself_loses_only_the_message_that_it_crashed_on(
+    trial: Trials, flavour: FlavourName
+) -> None:
+    told = Diary()
+    same = Note("same")
+
+    @role(flavour)
+    class Loops:
+        async def run(self, inbox: Inbox[Note]) -> None:
+            async for message in inbox:
+                told(message.text)
+                count = len(told.entries)
+                if count <= 3:
+                    current(self).stash(message)
+                if count == 3:
+                    current(self).unstash()
+                    raise Boom
+
+    it = child(Loops).options(name="it", backoff=None)
+    with trial(one_for_one(it)) as t:
+        for _ in range(3):
+            it.ref.send(same)
+        it.ref.send(Note("last"))
+        t.settle()
+        assert told == [*["same"] * 5, "last"]
+        assert dead(t) == [same]
 
 
 # -- names and watches -------------------------------------------------------------------------------------------------

@@ -130,7 +130,8 @@ class Ref(Generic[M_contra]):
     async def ask(self, message: Asked[M_contra, R], *, timeout: float | None = 5.0) -> R:
         """Send a request and await its reply, in trio or asyncio; as a `call` of OTP's `gen_server`, but typed.
 
-        To cancel it, or its timeout, does not stop the handler.
+        To cancel it, or its timeout, does not stop the handler. An actor that has no place in a tree yet may get one,
+        and is waited for.
 
         Args:
             message: a request that the actor receives.

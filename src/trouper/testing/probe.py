@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, final, overload
 
 from trouper.actors.ask import Ask, ReplyTo
+from trouper.actors.cell import Cell
 from trouper.actors.definition import actor
 from trouper.errors import UsageError, show, type_names
 from trouper.mailbox.mailbox import Mailbox
+from trouper.reasons import NORMAL
 from trouper.supervision.spec import child
 from trouper.testing.errors import TrialError
 
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
 
     from trouper.actors.ref import Ref
     from trouper.messages import Request
+    from trouper.reasons import Reason
+    from trouper.supervision.spec import Child
+    from trouper.supervision.supervisor import Branch
 
 M = TypeVar("M")
 N = TypeVar("N")
@@ -49,11 +54,13 @@ class Probe(Generic[M]):
     def __init__(self, *types: type[M]) -> None:
         self._types = types
         cls: Any = actor(flavour="trio", accepts=types or Any)(type("Probe", (Silent,), {"receive": Silent.receive}))
-        self.ref: Ref[M] = child(cls).options(mailbox=Mailbox(capacity=None)).ref
+        self._child: Child[M] = child(cls).options(mailbox=Mailbox(capacity=None))
+        self.ref: Ref[M] = self._child.ref
         self.messages: list[M] = []
         """All that came and was looked at so far, in order."""
         self._asks: list[Ask] = []
         self._go: Callable[[float, Callable[[], object]], object] | None = None
+        self._root: Branch | None = None
 
     @overload
     def expect(self, wanted: type[N], *, within: float = 0.0) -> N: ...
@@ -146,6 +153,26 @@ class Probe(Generic[M]):
         raise UsageError(
             f"given {show(request)} to reply to, allowed: a request that was asked, taken, and not answered"
         )
+
+    def end(self, reason: Reason = NORMAL) -> None:
+        """Have the actor that the ref stands for end for good; until then it may be watched, and does not end.
+
+        Who watches is told. What was not looked at yet and what comes later are dead letters, and asks fail at once.
+
+        Args:
+            reason: why it ended.
+
+        Raises:
+            UsageError: the probe knows no trial.
+        """
+        if self._root is None:
+            raise UsageError(
+                "a probe was to end, and knows no trial; allowed: Trial(tree, probes=[probe]), or t.probe(...)"
+            )
+        if self.ref.cell is None:
+            cell = Cell(self._root.world, self._root, "probe", self._child)
+            cell.reason = reason
+            cell.close(reason.cause)
 
     def _take(self) -> M:
         item = self.ref.box.popleft()

@@ -190,6 +190,7 @@ class Trial:
 
     def _join(self, probe: Probe[Any]) -> None:
         probe._go = lambda within, done: self._run(self.now + within, done)
+        probe._root = self.daemon.root
 
     # -- what can be seen --------------------------------------------------------------------------------------------
     @property
