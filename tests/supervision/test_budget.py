@@ -154,11 +154,11 @@ def test_a_budget_over_uptime_agrees_with_a_list_of_intervals(
 
 def test_of_many_restarts_the_last_hundred_are_told_and_no_note_of_others_is_kept() -> None:
     budget, notes = Budget(1000, within=150.0), [Note() for _ in range(150)]
-    for now, note in enumerate(notes):
-        budget.add(UP, now, note)
+    for now in range(150):
+        budget.add(UP, now, notes[now])
     assert budget.history == tuple(notes[50:])
     kept = [weakref.ref(note) for note in notes]
-    del note, notes
+    del notes
     assert [number for number, ref in enumerate(kept) if ref() is not None] == list(range(50, 150))
     assert [budget.used(150 + now) for now in range(150)] == list(range(149, -1, -1)), "each ages, told or not"
 
