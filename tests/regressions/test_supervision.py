@@ -9,9 +9,20 @@ from typing import Any
 import pytest
 import trio
 
-from tests.actors.stage import Diary, Host, Note, outcome
-from trouper import Daemon, DaemonFailed, actor, child, current, one_for_one, open_daemon
+from tests.actors.stage import PATIENCE, Boom, Crash, Diary, Host, Note, checkpoint, outcome, until
+from trouper import (
+    Daemon,
+    DaemonFailed,
+    actor,
+    child,
+    current,
+    one_for_all,
+    one_for_one,
+    open_daemon,
+)
+from trouper.actors.cell import Cell
 from trouper.events import ActorEnded, Escalated
+from trouper.lanes.thread_lane import ThreadLane
 from trouper.lanes.timers import Timers
 
 
@@ -166,6 +177,55 @@ def test_a_thread_that_the_system_refuses_is_a_failed_start(monkeypatch: pytest.
 
     with pytest.raises(DaemonFailed, match="/t: the start failed"):
         in_trio(main)
+
+
+# -- threads of former lives -------------------------------------------------------------------------------------------
+def test_a_thread_whose_actor_ended_steps_nothing_of_the_next_life(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It had messages left and time for them; the next life had begun when it looked again."""
+    begun, go, next_began = (threading.Event() for _ in range(3))
+    threads: dict[int, list[threading.Thread]] = {1: [], 2: []}
+
+    @actor(flavour="threading")
+    class Busy:
+        def receive(self, message: Note) -> None:
+            mine = threads[current(self).generation]
+            mine.append(threading.current_thread())
+            if mine is threads[1]:
+                begun.set()
+                go.wait()
+            elif len(mine) == 1:
+                next_began.set()
+                threads[1][0].join()
+
+    finish = Cell.finish
+
+    def finish_slowly(cell: Cell, reason: Any) -> None:
+        finish(cell, reason)
+        if cell.threaded and cell.generation == 1:
+            next_began.wait(PATIENCE)
+
+    monkeypatch.setattr(Cell, "finish", finish_slowly)
+    monkeypatch.setattr(ThreadLane, "slice", PATIENCE)
+
+    @actor(flavour="trio")
+    class Fails:
+        async def receive(self, message: Crash) -> None:
+            raise Boom
+
+    busy, fails = child(Busy), child(Fails)
+
+    async def body(daemon: Daemon) -> None:
+        for number in range(4):
+            busy.ref.send(Note(number))
+        await trio.to_thread.run_sync(begun.wait)
+        fails.ref.send(Crash())
+        while ("busy", "stopping") not in await daemon.children():
+            await checkpoint()
+        go.set()
+        await until(lambda: len(threads[2]) == 3)
+
+    Host("trio").run(one_for_all(busy, fails), body)
+    assert len(set(threads[2])) == 1
 
 
 # -- places and requests -----------------------------------------------------------------------------------------------

@@ -74,8 +74,9 @@ class ThreadLane(Lane):
             super().admit()
 
     def close(self) -> None:
-        """End the thread, in the thread, when the turn is over."""
+        """End the thread, in the thread; the next life of its actor has another, and nothing is stepped in this one."""
         self.over = True
+        self.ready.clear()
 
     def wake(self) -> None:
         self.parked = False
