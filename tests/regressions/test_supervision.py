@@ -13,6 +13,8 @@ from tests.actors.stage import PATIENCE, Boom, Crash, Diary, Host, Note, checkpo
 from trouper import (
     Daemon,
     DaemonFailed,
+    SpecError,
+    UnknownPath,
     actor,
     child,
     current,
@@ -21,6 +23,7 @@ from trouper import (
     open_daemon,
 )
 from trouper.actors.cell import Cell
+from trouper.daemon.operator import Operator
 from trouper.events import ActorEnded, Escalated
 from trouper.lanes.thread_lane import ThreadLane
 from trouper.lanes.timers import Timers
@@ -257,6 +260,40 @@ def test_of_two_places_that_a_child_is_started_in_at_once_one_is_refused() -> No
 
     Host("trio").run(one_for_one(one_for_one(name="g"), one_for_one(name="h")), body)
     assert sum(isinstance(one, Exception) for one in outcomes) == 1
+
+
+def test_a_wrong_request_is_refused_to_who_made_it_and_the_daemon_goes_on() -> None:
+    async def body(daemon: Daemon) -> None:
+        wrong: Any = Idle
+        with pytest.raises(SpecError, match=r"given <class .*Idle'>, allowed: a supervisor or a child\(...\)"):
+            await daemon.start(wrong)
+        path: Any = 5
+        with pytest.raises(UnknownPath, match="given the path 5"):
+            await daemon.children(path)
+        with pytest.raises(UnknownPath, match="given the path 5"):
+            await daemon.start(child(Idle), under=path)
+        assert await daemon.children() == [("idle", "running")]
+
+    Host("trio").run(child(Idle), body)
+
+
+def test_requests_that_come_while_the_rest_is_answered_do_no_harm() -> None:
+    operator, over = Operator(), threading.Event()
+    waiting = [operator._ticket() for _ in range(5_000)]
+
+    def ask() -> None:
+        while not over.is_set():
+            operator._ticket()
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    try:
+        for _ in range(30):
+            operator.answer_the_rest()
+    finally:
+        over.set()
+        asking.join()
+    assert all(slot.take() == ("shutting_down", None) for slot in waiting)
 
 
 # -- the process, and what is kept -------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakSet
 
@@ -13,7 +14,7 @@ from trouper.supervision.place import place
 from trouper.supervision.pool import check_size
 from trouper.supervision.snapshot import snapshot
 from trouper.supervision.spawned import Spawned
-from trouper.supervision.spec import Supervisor
+from trouper.supervision.spec import Child
 from trouper.supervision.supervisor import Branch
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from trouper.lanes.trio_lane import TrioLane
     from trouper.reasons import Reason
     from trouper.supervision.snapshot import Snapshot
-    from trouper.supervision.spec import Child
+    from trouper.supervision.spec import Supervisor
 
 T = TypeVar("T")
 
@@ -35,6 +36,7 @@ class Operator:
 
     def __init__(self) -> None:
         self.tickets: WeakSet[Slot[Any]] = WeakSet()
+        self.asking = Lock()  # over the tickets, which any thread may add to
 
     async def start(self, child: Child[Any] | Supervisor, *, under: str = "/") -> str:
         """Add a child to a running supervisor, as OTP's `start_child`; OTP's words come back.
@@ -49,6 +51,7 @@ class Operator:
             `resize`) or `shutting_down`.
 
         Raises:
+            SpecError: it is neither a child nor a supervisor, or its own tree is wrong.
             UnknownPath: there is no such supervisor.
             DuplicateChild: the child has a place in a running tree already.
         """
@@ -131,7 +134,7 @@ class Operator:
             path: the child, as `/readers/load`.
 
         Returns:
-            `ok`, `not_found`, `simple_one_for_one` (not for spawned children and pools) or `shutting_down`.
+            `ok`, `not_found`, `simple_one_for_one` (not for spawned children and workers of pools) or `shutting_down`.
 
         Raises:
             UnknownPath: what stands above it is no supervisor.
@@ -223,8 +226,8 @@ class Operator:
 
     # -- requests, into the control lane -----------------------------------------------------------------------------
     def _start(self, child: Child[Any] | Supervisor, under: str) -> Slot[tuple[str, Reason | None]]:
-        if isinstance(child, Supervisor):
-            place(child, under)
+        if not isinstance(child, Child):
+            place(child, under)  # what is wrong with it is raised here, and not in the control lane
 
         def add(branch: Branch, slot: Slot[Any]) -> None:
             if isinstance(branch, Spawned):  # the actor's own, in whose lane it lives
@@ -232,7 +235,7 @@ class Operator:
             else:
                 branch.start_child(child, slot)
 
-        return self._ticket(self._at(under, add))
+        return self._at(under, add, self._ticket())
 
     def _request(self, verb: str, path: str) -> Slot[tuple[str, Reason | None]]:
         parent, _, name = path.rpartition("/")
@@ -243,7 +246,7 @@ class Operator:
             else:
                 branch.lane.post(branch.request, verb, name, slot)
 
-        return self._ticket(self._at(parent or "/", ask))
+        return self._at(parent or "/", ask, self._ticket())
 
     def _resize(self, path: str, size: int) -> Slot[tuple[str, Reason | None]]:
         check_size(path, size)
@@ -254,28 +257,33 @@ class Operator:
             else:
                 slot.put(("not_a_pool", None))
 
-        return self._ticket(self._at(path, ask))
+        return self._at(path, ask, self._ticket())
 
-    def _ticket(self, slot: Slot[Any]) -> Slot[tuple[str, Reason | None]]:
-        if not slot.done:
+    def _ticket(self) -> Slot[tuple[str, Reason | None]]:
+        """Noted before it is posted: from then on the daemon may end at any time."""
+        slot: Slot[tuple[str, Reason | None]] = Slot()
+        with self.asking:
             self.tickets.add(slot)
         return slot
 
     def _view(self, path: str) -> Slot[list[tuple[str, str]]]:
-        return self._at(path, lambda branch, slot: slot.put(branch.view()))
+        return self._at(path, lambda branch, slot: slot.put(branch.view()), Slot())
 
     def _tree(self) -> Slot[Snapshot]:
-        return self._at("/", lambda branch, slot: slot.put(snapshot(branch, branch.world)))
+        return self._at("/", lambda branch, slot: slot.put(snapshot(branch, branch.world)), Slot())
 
-    def _at(self, path: str, do: Callable[[Branch, Slot[Any]], object]) -> Slot[Any]:
-        slot: Slot[Any] = Slot()
+    def _at(self, path: str, do: Callable[[Branch, Slot[T]], object], slot: Slot[T]) -> Slot[T]:
+        if not isinstance(path, str):
+            raise unknown(path)
         self.control.post(self._do_at, path, do, slot)
         self.settle_late()
         return slot
 
     def answer_the_rest(self) -> None:
         """At the end: who waits for an answer still gets it."""
-        for slot in list(self.tickets):
+        with self.asking:
+            tickets = list(self.tickets)
+        for slot in tickets:
             slot.put(("shutting_down", None))
 
     def settle_late(self) -> None:
@@ -299,7 +307,7 @@ class Operator:
             do(node, slot)
 
 
-def unknown(path: str) -> UnknownPath:
+def unknown(path: object) -> UnknownPath:
     return UnknownPath(f"given the path {path!r}, allowed: one of a supervisor in the tree")
 
 
