@@ -13,6 +13,7 @@ from tests.actors.stage import PATIENCE, Boom, Crash, Diary, Host, Note, checkpo
 from trouper import (
     Daemon,
     DaemonFailed,
+    DuplicateChild,
     SpecError,
     UnknownPath,
     actor,
@@ -229,6 +230,38 @@ def test_a_thread_whose_actor_ended_steps_nothing_of_the_next_life(monkeypatch: 
 
     Host("trio").run(one_for_all(busy, fails), body)
     assert len(set(threads[2])) == 1
+
+
+def test_what_did_not_end_with_its_daemon_is_not_run_by_the_next_one() -> None:
+    """It would have crashed the actor of that one, at an address that both had."""
+    begun, go = threading.Event(), threading.Event()
+    threads: list[threading.Thread] = []
+
+    @actor(flavour="threading")
+    class Hangs:
+        def receive(self, message: Note) -> None:
+            threads.append(threading.current_thread())
+            begun.set()
+            go.wait()
+            raise Boom
+
+    hangs = child(Hangs).options(shutdown=0.05)
+
+    async def body(daemon: Daemon) -> None:
+        hangs.ref.send(Note())
+        await trio.to_thread.run_sync(begun.wait)
+
+    async def again() -> None:
+        async with open_daemon(hangs):
+            raise AssertionError("it runs twice")
+
+    with pytest.raises(DaemonFailed, match="not even killed"):
+        Host("trio").run(hangs, body)
+    with pytest.raises(DuplicateChild, match=r"did not end when its daemon did, at /hangs"):
+        in_trio(again)
+    go.set()
+    threads[0].join(PATIENCE)
+    assert not threads[0].is_alive()
 
 
 # -- places and requests -----------------------------------------------------------------------------------------------

@@ -205,6 +205,10 @@ class Ending(Hooks):
             return
         if self.spawner is not None:  # left behind with what it spawned
             self.spawner.close()
+        if self.state not in (DOWN, CLOSING):
+            self.haunted = True
+            if self.threaded:
+                self.ref.lane.close()
         if self.generation == 0:  # no lane knows it yet, and somebody may be about to send
             self.ref.lane, self.ref.run = self.world.control, self.world.context.copy().run
         self.state = CLOSED

@@ -63,6 +63,7 @@ class Life:
     deadline: Timer | None = None
     abandoned = False
     doomed = gone = 0
+    haunted = False  # its last life was left behind, and may still touch what the next one would
     # Of one generation.
     me: Any = None  # its Context, once somebody asked for it
     activity: Activity | None = None

@@ -74,7 +74,7 @@ class ThreadLane(Lane):
             super().admit()
 
     def close(self) -> None:
-        """End the thread, in the thread; the next life of its actor has another, and nothing is stepped in this one."""
+        """End the thread once it is back here: the next life of its actor has another, and nothing is stepped in it."""
         self.over = True
         self.ready.clear()
 

@@ -162,14 +162,19 @@ def refuse_kept(nodes: Iterable[Placed]) -> None:
     """A child has one place in one tree at a time.
 
     Raises:
-        DuplicateChild: one of them has a place already.
+        DuplicateChild: one of them has a place already, or was left behind by a daemon and may still run there.
     """
     for node in nodes:
         refuse_template(node.spec, node.path)
         cell = node.spec.ref.cell if isinstance(node.spec, Child | Pool) else None
+        if isinstance(cell, Cell) and cell.haunted:
+            given = Words(f"a child that did not end when its daemon did, at {cell.path}")
+            raise DuplicateChild(node.path, "tree", given, "one that is all over; call child(...) again")
         if cell is not None and cell.boss is not None and cell.boss.keeps(cell):
             given = Words(f"a {'pool' if isinstance(node.spec, Pool) else 'child'} that stands at {cell.path} already")
-            raise DuplicateChild(node.path, "tree", given, "one that stands in no running tree, or was deleted there")
+            raise DuplicateChild(
+                node.path, "tree", given, "one that stands in no running tree, or was added to it and deleted"
+            )
 
 
 def branch_of(placed: Placed, world: World, lane: Lane, boss: Boss) -> Branch:
