@@ -16,12 +16,14 @@ from trouper import (
     DuplicateChild,
     SpecError,
     UnknownPath,
+    UsageError,
     actor,
     child,
     current,
     one_for_all,
     one_for_one,
     open_daemon,
+    pool,
 )
 from trouper.actors.cell import Cell
 from trouper.daemon.operator import Operator
@@ -308,6 +310,21 @@ def test_a_wrong_request_is_refused_to_who_made_it_and_the_daemon_goes_on() -> N
         assert await daemon.children() == [("idle", "running")]
 
     Host("trio").run(child(Idle), body)
+
+
+def test_a_key_that_cannot_be_hashed_says_whose_it_is() -> None:
+    def parts(message: Note) -> Any:
+        return [message.text]
+
+    keyed = pool(child(Idle), size=1, name="keyed", routing="hash", key=parts)
+
+    async def body(daemon: Daemon) -> None:
+        with pytest.raises(
+            UsageError, match=r"/keyed: given the key \['a'\] of a message, allowed: something hashable"
+        ):
+            keyed.ref.send(Note("a"))
+
+    Host("trio").run(one_for_one(keyed), body)
 
 
 def test_requests_that_come_while_the_rest_is_answered_do_no_harm() -> None:

@@ -73,7 +73,12 @@ class Routes:
         """Who has this key: the first that is not stopped in a row that is different for each key."""
         workers = self.workers
         for attempt in range(len(workers)):
-            worker = workers[jump(hash((key, attempt)) & WORD, len(workers))]
+            try:
+                lot = hash((key, attempt))
+            except TypeError as error:
+                given = f"{self.path or 'a pool'}: given the key {show(key)} of a message"
+                raise UsageError(f"{given}, allowed: something hashable") from error
+            worker = workers[jump(lot & WORD, len(workers))]
             if takes_messages(worker):
                 return worker
         return self.any_of(workers)

@@ -110,7 +110,8 @@ def pool(
         size: how many workers; 0 is allowed, for one that `Daemon.resize` makes larger.
         routing: `"round_robin"`: each worker in turn. `"hash"`: messages of one key go to the same worker, as long as
             the size stays; of a pool that grows from n to n + 1, one key in n + 1 moves, to the new worker.
-        key: for `"hash"`, what messages belong together by: a function of a message that returns something hashable.
+        key: for `"hash"`, what messages belong together by: a function of a message that returns something hashable
+            (else `send` raises `UsageError`).
             It must be quick, and give the same for the same message. It is called in the thread of the sender, and
             once more, in any thread, for a message that a worker left behind.
         name: its name in the tree; `None` is `pool`.
