@@ -41,13 +41,13 @@ def test_a_restart_is_forgotten_when_it_is_as_old_as_the_window(
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_a_hair_before_that_it_still_counts(trial: Trials, flavour: FlavourName, strategy: Any) -> None:
-    script = Script()
+    script, last = Script(), Boom("second")
     tree = strategy(play(script, flavour, backoff=None), restarts=Limit(1, within=10.0))
     with pytest.raises(DaemonFailed) as failed, trial(tree) as t:  # noqa: PT012 - raised at its end
         t.advance(5)
         script.crash(Boom("first"))
         t.advance(10 - HAIR)
-        script.crash(last := Boom("second"))
+        script.crash(last)
         t.settle()
         assert len(t.events_of(Escalated)) == 1
     limit = failed.value.__cause__
