@@ -50,7 +50,7 @@ class Reason:
         word = _WORDS.get(self.kind, self.kind)
         if self.cause is not None:
             return f"{word}: {_told(self.cause)}"
-        return word if self.why is None else f"{word}: {self.why}"
+        return word if self.why is None else f"{word}: {_text(self.why)}"
 
 
 NORMAL: Final = Reason("normal")
@@ -84,9 +84,12 @@ def restart_limit(cause: BaseException | None, why: object = None) -> Reason:
 
 
 def _told(error: BaseException) -> str:
-    name = type(error).__name__
-    try:
-        text = str(error)
-    except Exception:  # noqa: BLE001 - an exception of the user's that cannot be told must not fail us
-        text = "(its text fails)"
+    name, text = type(error).__name__, _text(error)
     return f"{name}: {text}" if text else name
+
+
+def _text(value: object) -> str:
+    try:
+        return str(value)
+    except Exception:  # noqa: BLE001 - what is the user's and cannot be told must not fail us
+        return "(its text fails)"

@@ -14,6 +14,7 @@ from trouper import (
     Daemon,
     DaemonFailed,
     DuplicateChild,
+    Shutdown,
     SpecError,
     UnknownPath,
     UsageError,
@@ -27,7 +28,7 @@ from trouper import (
 )
 from trouper.actors.cell import Cell
 from trouper.daemon.operator import Operator
-from trouper.events import ActorEnded, Escalated
+from trouper.events import ActorEnded, ActorStarted, Escalated
 from trouper.lanes.thread_lane import ThreadLane
 from trouper.lanes.timers import Timers
 
@@ -386,3 +387,89 @@ def test_cancelled_timers_do_not_pile_up() -> None:
     for _ in range(1000):
         timers.add(1e6, print).cancel()
     assert len(timers._heap) < 200
+
+
+# -- small print -------------------------------------------------------------------------------------------------------
+def test_a_pool_that_was_deleted_is_found_no_more() -> None:
+    async def main() -> None:
+        async with open_daemon(one_for_one(pool(child(Idle), size=1))) as daemon:
+            assert daemon.lookup(Idle, "/pool") is not None
+            await daemon.terminate("/pool")
+            assert await daemon.delete("/pool") == "ok"
+            assert daemon.lookup(Idle, "/pool") is None
+
+    in_trio(main)
+
+
+def test_a_word_at_the_end_that_cannot_be_told_ends_nothing_else() -> None:
+    class Mute:
+        def __repr__(self) -> str:
+            raise Boom
+
+    @actor(flavour="trio", restart="transient")
+    class Leaving:
+        async def receive(self, message: Crash) -> None:
+            raise Shutdown(Mute())
+
+    leaving, idle = child(Leaving), child(Idle)
+
+    async def main() -> None:
+        async with open_daemon(one_for_one(leaving, idle)) as daemon:
+            ended = Diary()
+            daemon.subscribe(ended, ActorEnded)
+            leaving.ref.send(Crash())
+            await ended.until(len)
+            assert "(its text fails)" in str(ended.entries[0].reason)
+            assert await daemon.children() == [("leaving", "undefined"), ("idle", "running")]
+
+    in_trio(main)
+
+
+def test_a_path_that_is_none_is_refused_where_it_is_given() -> None:
+    path: Any = 5
+
+    async def main() -> None:
+        async with open_daemon(one_for_one()) as daemon:
+            for request in (daemon.terminate, daemon.restart, daemon.delete, daemon.hold, daemon.release):
+                with pytest.raises(UnknownPath, match="given the path 5, allowed: the path of a child"):
+                    await request(path)
+
+    in_trio(main)
+
+
+def test_only_the_actor_itself_spawns() -> None:
+    @actor(flavour="trio")
+    class Parent:
+        async def receive(self, message: Note) -> None:
+            me = current(self)
+            with pytest.raises(UsageError, match="spawn in another thread than the actor's"):
+                await trio.to_thread.run_sync(me.spawn, child(Idle))
+            message.text(me.spawn(child(Idle)).path)
+
+    parent, seen = child(Parent), Diary()
+
+    async def main() -> None:
+        async with open_daemon(one_for_one(parent)):
+            parent.ref.send(Note(seen))
+            await seen.until(len)
+            assert seen.entries == ["/parent/idle-1"]
+
+    in_trio(main)
+
+
+def test_who_is_ending_is_not_ready_any_more() -> None:
+    @actor(flavour="trio", readiness="notify", optional=True)
+    class Late:
+        async def receive(self, message: Note) -> None: ...
+
+        async def on_stop(self, reason: Any) -> None:
+            current(self).ready()
+
+    async def main() -> None:
+        async with open_daemon(one_for_one(child(Late))) as daemon:
+            events = Diary()
+            daemon.subscribe(events, ActorStarted)
+            await daemon.terminate("/late")
+            assert events.entries == []
+
+    in_trio(main)

@@ -186,7 +186,7 @@ class Cell(Handlers):
         """In the actor's own thread: it says that it is up. A second time is harmless."""
         if self.state == STARTING:
             self.ready_early = True
-        elif self.unready:
+        elif self.unready and self.state != STOPPING:
             self.unready = False
             self.boss.hear_of_start(self, self.generation)
 

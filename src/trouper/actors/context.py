@@ -118,9 +118,10 @@ class Context(Later[M]):
         Raises:
             DuplicateChild: it stands somewhere already.
             SpecError: its name is taken.
+            UsageError: called in another thread than the actor's.
             NotRunning: this generation is over.
         """
-        cell = self._alive()
+        cell = self._at_home("spawn")
         if cell.stopping:
             raise NotRunning(f"{cell.path} is stopping and spawns no more")
         if cell.spawner is None:

@@ -238,6 +238,8 @@ class Operator:
         return self._at(under, add, self._ticket())
 
     def _request(self, verb: str, path: str) -> Slot[tuple[str, Reason | None]]:
+        if not isinstance(path, str):
+            raise UnknownPath(f"given the path {path!r}, allowed: the path of a child, as '/readers/load'")
         parent, _, name = path.rpartition("/")
 
         def ask(branch: Branch, slot: Slot[Any]) -> None:

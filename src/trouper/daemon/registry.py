@@ -136,7 +136,9 @@ class Registry:
             above: Any = node.spawner if isinstance(node, Cell) else node
             if above is None:
                 return None
-            node = above.nodes.get(name) or above.declared.get(name)
+            node = above.nodes.get(name)
+            if node is None and above.machine is None:  # it is not up yet, or down for now
+                node = above.declared.get(name)
             if node is None:
                 return None
         if isinstance(node, Branch):

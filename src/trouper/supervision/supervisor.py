@@ -77,6 +77,7 @@ class Branch(Orders):
             if self.declared.get(name) is not node:
                 node.close()
         self.nodes = self.declared.copy()
+        self.held &= self.nodes.keys()
         self.machine = self.new_machine()
         self.machine.boot(self.lane.now())
         self.pump()
