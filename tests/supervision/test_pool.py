@@ -355,7 +355,7 @@ def test_a_key_that_fails_fails_the_sender() -> None:
     with pytest.raises(IndexError):
         workers.ref.send(Note(""))
     unhashable = anyhow(some(), size=2, routing="hash", key=lambda _: [])
-    with pytest.raises(TypeError, match="unhashable"):
+    with pytest.raises(UsageError, match="allowed: something hashable"):
         unhashable.ref.send(Note("x"))
 
 
