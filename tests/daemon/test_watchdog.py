@@ -140,7 +140,7 @@ async def test_an_order_that_holds_a_lane_up_is_told_without_a_path_and_harms_no
     async with open_daemon(one_for_one(idle), stall_after=STALL) as daemon:
         daemon.subscribe(heard, LaneStalled)
         while not stalls:  # an idle lane on a busy machine may be late, too; then the order comes again
-            daemon.lane("asyncio").post(told.wait, 10)
+            daemon.loops["asyncio"].post(told.wait, 10)
             await trio.to_thread.run_sync(told.wait, 10)
         assert await daemon.children() == [("holds_at_once", "running")]
     assert stalls[0].path is None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Never, TypeVar, TypeVarTuple, Unpack, fin
 
 from trouper.actors.ask import ReplyTo
 from trouper.actors.later import Later
-from trouper.actors.life import CLOSED
+from trouper.actors.life import CLOSED, STOPPING
 from trouper.actors.ref import handling
 from trouper.actors.router import Router
 from trouper.actors.steps import step_held
@@ -122,7 +122,7 @@ class Context(Later[M]):
             NotRunning: this generation is over.
         """
         cell = self._at_home("spawn")
-        if cell.stopping:
+        if cell.state == STOPPING:
             raise NotRunning(f"{cell.path} is stopping and spawns no more")
         if cell.spawner is None:
             cell.spawner = cell.world.spawner(cell)

@@ -75,7 +75,7 @@ class Definition:
     has_on_reload: bool = attrs.field(init=False)
     has_interrupt: bool = attrs.field(init=False)
     _accepted: Any = attrs.field(default=_UNKNOWN, init=False)
-    _exact: frozenset[type] | None = attrs.field(default=None, init=False)
+    exact: frozenset[type] | None = attrs.field(default=None, init=False)
     _signature: inspect.Signature | None = attrs.field(default=None, init=False)
     _fitting: set[object] = attrs.field(factory=set, init=False)
 
@@ -118,9 +118,9 @@ class Definition:
         Raises:
             DefinitionError: as `accepted`.
         """
-        if self._exact is None:
-            self._exact = frozenset(self.accepted() or ())
-        return self._exact
+        if self.exact is None:
+            self.exact = frozenset(self.accepted() or ())
+        return self.exact
 
     def check_arguments(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         """Refuse arguments that the constructor does not take.

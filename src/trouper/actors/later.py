@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 M = TypeVar("M")
 
+OVER = frozenset({DOWN, CLOSING, CLOSED})
+
 
 class Later(Generic[M]):
     """One generation of an actor; `Context` has the rest."""
@@ -32,7 +34,7 @@ class Later(Generic[M]):
 
     def _alive(self) -> Cell:
         cell = self._cell
-        if cell.generation != self._generation or cell.state in (DOWN, CLOSING, CLOSED):
+        if cell.generation != self._generation or cell.state in OVER:
             raise NotRunning(f"{cell.path}: generation {self._generation} is over; its context is of no use any more")
         return cell
 

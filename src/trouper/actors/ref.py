@@ -93,7 +93,7 @@ class Ref(Generic[M_contra]):
         self.mailbox = mailbox
         capacity = mailbox.capacity
         self.capacity = sys.maxsize if capacity is None else capacity
-        self.accepts: Collection[type] = definition.exact_types()
+        self.accepts: Collection[type] = definition.exact or definition.exact_types()
 
     # -- sending -----------------------------------------------------------------------------------------------------
     def send(self, message: M_contra) -> None:
@@ -282,8 +282,8 @@ class Ref(Generic[M_contra]):
 
     def make_room(self, item: object) -> bool:
         """The box is full, or not there yet. Returns whether `item` may go in."""
-        if self.box is NO_BOX:
-            self.make_box()
+        if self.box is NO_BOX and not self.make_box():
+            return True
         if len(self.box) - urgent_ahead(self.box) < self.capacity:  # or another sender made the box meanwhile
             return True
         overflow = self.mailbox.overflow

@@ -57,9 +57,11 @@ ENVELOPES.add(Urgent)
 def urgent_ahead(box: deque[Any]) -> int:
     """How many urgent messages lead the box. Other threads may change it meanwhile."""
     count = 0
-    with suppress(IndexError):
+    try:
         while isinstance(box[count], Urgent):
             count += 1
+    except IndexError:
+        pass
     return count
 
 

@@ -80,11 +80,11 @@ class Daemon(Operator, Registry):
         self.new_loop = uvloop_factory() if uvloop else None
         self.control = TrioLane("control")
         self.control.on_broken = self.lane_broke
-        self.loops: dict[str, LoopLane] = {}
+        self.loops = Lanes(self.open_lane)
         self.threads: dict[Thread, trio.Event] = {}
         self.lock = Lock()
         self.world = World(
-            lane=self.lane,
+            lane=self.loops.__getitem__,
             control=self.control,
             fatal=self.fatal,
             spawner=self.spawner,
@@ -139,12 +139,7 @@ class Daemon(Operator, Registry):
         return self.world.dead_letters
 
     # -- lanes -------------------------------------------------------------------------------------------------------
-    def lane(self, flavour: str) -> Lane:
-        """The lane of an async flavour, started when it is needed first."""
-        lane = self.loops.get(flavour)
-        return lane if lane is not None else self.open_lane(flavour)
-
-    def open_lane(self, flavour: str) -> Lane:
+    def open_lane(self, flavour: str) -> LoopLane:
         """Start a lane in a thread of its own, unless somebody else just did."""
         with self.lock:
             if flavour not in self.loops:
@@ -275,6 +270,21 @@ class Daemon(Operator, Registry):
         """Nothing runs any more."""
         self.root.close(self.cause)
         self.ended.set()
+
+
+class Lanes(dict[str, "LoopLane"]):
+    """The async lanes by flavour; one that is needed first is started. Each start of an actor looks here.
+
+    Args:
+        open_lane: starts the lane of a flavour, once, and puts it here.
+    """
+
+    def __init__(self, open_lane: Callable[[str], LoopLane]) -> None:
+        super().__init__()
+        self.open_lane = open_lane
+
+    def __missing__(self, flavour: str) -> LoopLane:
+        return self.open_lane(flavour)
 
 
 class Root:

@@ -149,8 +149,8 @@ class Dynamic:
     # -- what happened -------------------------------------------------------------------------------------------------
     def started(self, child_id: str, generation: int, now: float) -> None:
         """It runs."""
-        child = self._known(child_id, generation, "starting")
-        if child is not None:
+        child = self._children.get(child_id)
+        if child is not None and child.state == "starting" and child.generation == generation:
             child.state = "running"
             if child.trouble is not None:
                 child.trouble.up_since = now

@@ -31,6 +31,7 @@ class Spawned(Branch):
     def __init__(self, world: World, cell: Cell, spec: Supervisor) -> None:
         lane = world.control if cell.threaded else cell.ref.lane
         super().__init__(world, lane, SpawnerBoss(cell, self), cell.name, cell.path, spec)
+        self.at_home = not cell.threaded  # in the actor's own lane
         self.spawned = 0
         self.pausing = False
         self.machine = Dynamic(spec.limit, world.random.random)
@@ -48,7 +49,10 @@ class Spawned(Branch):
         if name in self.nodes:
             raise SpecError(self.path, "name", Words(f"{name!r}, which a running child has"), "a name that is free")
         cell = self.nodes[name] = Cell(self.world, self, name, child)
-        self.lane.do(self.adopt, cell)
+        if self.at_home:
+            self.adopt(cell)
+        else:
+            self.lane.post(self.adopt, cell)
         return child.ref
 
     def adopt(self, cell: Cell) -> None:
@@ -89,13 +93,12 @@ class Spawned(Branch):
 
     def start_limit(self, node: Node) -> float:
         """None is needed for a start that cannot hang without hanging this very lane."""
-        if isinstance(node, Cell):
+        if self.at_home and isinstance(node, Cell):
             definition = node.child.definition
             if (
-                definition.flavour == self.lane.flavour
-                and not definition.has_on_start
+                not definition.has_on_start
+                and definition.flavour == self.lane.flavour
                 and node.child.choice.readiness == "on_start"
-                and self.lane is not self.world.control
             ):
                 return inf
         return super().start_limit(node)
