@@ -1,0 +1,1 @@
+"""A feedback controller: the load of this host decides how many workers run."""
