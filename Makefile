@@ -7,6 +7,8 @@ ifndef PYTHON
 PYTHON := $(shell tools/find-python 3.11 3.12 3.13 3.14)
 endif
 export PYTHON
+# The tests start some hundred Pythons; without bytecode each would compile everything that it imports anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 OTHERS := 3.12 3.13
 LINTERS := basedpyright mypy ruff imports
