@@ -23,6 +23,7 @@ TrouperError(Exception)
  |   +- ReplyDropped                        ... because the handler let go of it
  +- Failure                                 something in the tree failed
  |   +- StartFailed, StartTimeout, NotReady while it started
+ |   +- ReloadTimeout                       while it reloaded
  |   +- StopTimeout, Unkillable             while it stopped
  |   +- RestartLimitExceeded                more often than allowed
  |   +- LeakedScope, StrayCancellation      it broke the rules of its lane
@@ -283,6 +284,12 @@ class NotReady(Failure):
     """A child whose option `readiness` is `"notify"` ended before it called `current(self).ready()`."""
 
     said = "it ended before it said that it is ready"
+
+
+class ReloadTimeout(Failure):
+    """The `on_reload` of an actor took longer than its `reload_timeout`, and the actor was killed."""
+
+    said = "the reload took longer than `reload_timeout`"
 
 
 class StopTimeout(Failure):

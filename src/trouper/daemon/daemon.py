@@ -21,6 +21,7 @@ from trouper.actors.world import World
 from trouper.daemon.exits import FAILED, OK, code_of
 from trouper.daemon.operator import Operator
 from trouper.daemon.registry import Registry
+from trouper.daemon.reload import Reloads
 from trouper.daemon.watchdog import Watchdog
 from trouper.errors import LaneBroken, RestartLimitExceeded, SpecError, UsageError
 from trouper.events import DaemonReady, DaemonStopping, Escalated
@@ -97,6 +98,7 @@ class Daemon(Operator, Registry):
         self.world.watching.before = self.free
         self.root = branch_of(placed, self.world, self.control, Root(self))
         self.watchdog = Watchdog(lambda: list(self.loops.values()), self.world.bus, stall_after, lambda: None)
+        self.reloads = Reloads(self)
         self.ready: Slot[None] = Slot()
         self.over: Slot[None] = Slot()  # for the host of an embedded daemon; a slot has one waiter
         self.ended = trio.Event()
@@ -209,6 +211,7 @@ class Daemon(Operator, Registry):
         finally:
             self.world.over = True
             self.root.close(self.cause)  # what did not stop in time, too
+            self.reloads.stop()
             self.answer_the_rest()
             self.settle_late()
             self.ready.put(None)
@@ -241,6 +244,7 @@ class Daemon(Operator, Registry):
         log.info("stopping: %s", why)
         if self.world.bus.active:
             self.world.bus.publish(DaemonStopping(why))
+        self.reloads.stop()
         self.control.call_later(self.stop_within, self.deadline_passed)
         self.root.ask_halt()
         if self.root.machine is None:
@@ -300,6 +304,7 @@ class Root:
             if daemon.world.bus.active:
                 daemon.world.bus.publish(DaemonReady(seconds))
         daemon.ready.put(None)
+        daemon.reloads.go_on()
 
     def on_start_failed(self, node: Node, generation: int, reason: Reason) -> None:
         assert reason.cause is not None
