@@ -243,7 +243,7 @@ class Events(Diary):
 class Host:
     """An embedding program, in trio or in asyncio."""
 
-    name: str
+    name: FlavourName
 
     def run(self, tree: Any, body: Callable[[Daemon], Awaitable[T]], **options: Any) -> T:
         """Run `body(daemon)` as the block of `open_daemon(tree)`, and fail if that takes too long."""

@@ -20,6 +20,7 @@ import trio
 from trouper.actors.world import World
 from trouper.daemon.exits import FAILED, OK, code_of
 from trouper.daemon.operator import Operator
+from trouper.daemon.payloads import Payloads
 from trouper.daemon.registry import Registry
 from trouper.daemon.reload import Reloads
 from trouper.daemon.watchdog import Watchdog
@@ -54,7 +55,7 @@ T = TypeVar("T")
 LANES_END = 1.0  # seconds for the loops to close after the tree has stopped
 
 
-class Daemon(Operator, Registry):
+class Daemon(Operator, Registry, Payloads):
     """One running tree. Made by `run` and `open_daemon`; actors reach it as `current(self).daemon`.
 
     All methods may be called from every thread.
@@ -83,6 +84,7 @@ class Daemon(Operator, Registry):
         self.control.on_broken = self.lane_broke
         self.loops: dict[str, LoopLane] = {}
         self.threads: dict[Thread, trio.Event] = {}
+        self.idle_threads: list[Thread] = []
         self.lock = Lock()
         self.world = World(
             lane=self.lane,
@@ -94,6 +96,7 @@ class Daemon(Operator, Registry):
             thread_lane=thread_lane,
             random=random,
         )
+        Payloads.__init__(self)
         self.world.daemon = self
         self.world.watching.before = self.free
         self.root = branch_of(placed, self.world, self.control, Root(self))
@@ -212,6 +215,7 @@ class Daemon(Operator, Registry):
             self.world.over = True
             self.root.close(self.cause)  # what did not stop in time, too
             self.reloads.stop()
+            self.end_calls()
             self.answer_the_rest()
             self.settle_late()
             self.ready.put(None)
@@ -226,6 +230,7 @@ class Daemon(Operator, Registry):
         """End the lanes' threads; one that hangs is left behind, it is a daemon thread."""
         for lane in self.loops.values():
             lane.post(lane.close)
+        self.idle_threads = self.hands.close()
         with trio.move_on_after(LANES_END):
             for ended in self.threads.values():
                 await ended.wait()
@@ -278,6 +283,7 @@ class Daemon(Operator, Registry):
     def finished(self) -> None:
         """Nothing runs any more."""
         self.root.close(self.cause)
+        self.end_calls()
         self.ended.set()
 
 
