@@ -21,8 +21,12 @@ TrouperError(Exception)
  |   +- ActorStopped                        ... because the actor is gone
  |   +- ReplyTypeError (TypeError)          ... of the promised type
  |   +- ReplyDropped                        ... because the handler let go of it
+ +- CallError                               a payload that was called has no result
+ |   +- CallTimeout (TimeoutError)          ... in time
+ |   +- DaemonStopped                       ... because its daemon has ended
  +- Failure                                 something in the tree failed
  |   +- StartFailed, StartTimeout, NotReady while it started
+ |   +- ReloadTimeout                       while it reloaded
  |   +- StopTimeout, Unkillable             while it stopped
  |   +- RestartLimitExceeded                more often than allowed
  |   +- LeakedScope, StrayCancellation      it broke the rules of its lane
@@ -245,6 +249,38 @@ class ReplyDropped(AskError):
     said = "the actor dropped the request without an answer"
 
 
+class CallError(TrouperError):
+    """A payload that a daemon was to `execute` or `call` has no result.
+
+    Args:
+        payload: what it was, in words.
+        detail: what happened, in words, if the class does not say all.
+    """
+
+    said = "there is no result"
+
+    def __init__(self, payload: str, detail: str = "") -> None:
+        super().__init__()  # as in AskError
+        self.args = (payload, detail)
+        self.payload = payload
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f"{self.payload}: {self.detail or self.said}"
+
+
+class CallTimeout(CallError, TimeoutError):
+    """The payload was not done in time, and is cancelled."""
+
+    said = "not done in time, and cancelled"
+
+
+class DaemonStopped(CallError):
+    """The daemon that was to run the payload has ended, before or meanwhile; what still ran is cancelled."""
+
+    said = "the daemon has ended"
+
+
 # -- failures in the tree ----------------------------------------------------------------------------------------------
 
 
@@ -283,6 +319,12 @@ class NotReady(Failure):
     """A child whose option `readiness` is `"notify"` ended before it called `current(self).ready()`."""
 
     said = "it ended before it said that it is ready"
+
+
+class ReloadTimeout(Failure):
+    """The `on_reload` of an actor took longer than its `reload_timeout`, and the actor was killed."""
+
+    said = "the reload took longer than `reload_timeout`"
 
 
 class StopTimeout(Failure):

@@ -16,6 +16,7 @@
 | `HandlerFailed` | a handler raised what its class expects |
 | `LaneStalled` | a lane did not turn for too long |
 | `DaemonReady` | the whole tree is up |
+| `DaemonReloading`, `DaemonReloaded` | a reload begins, or is over |
 | `DaemonStopping` | the tree is being stopped |
 
 `daemon.subscribe(listener, *kinds)` listens. The listener is called in the thread where the event happened, so it
@@ -270,6 +271,22 @@ class DaemonReady(Event, frozen=True):
     """
 
     seconds: float
+
+
+class DaemonReloading(Event, frozen=True):
+    """A reload begins: the `on_reload` of every actor that has it. `DaemonReloaded` follows, or `DaemonStopping`."""
+
+
+class DaemonReloaded(Event, frozen=True):
+    """A reload is over. A stop that comes in between is told by `DaemonStopping` alone.
+
+    Args:
+        seconds: how long it took.
+        failed: the paths of those whose `on_reload` failed or took too long, and of those that were too busy for it.
+    """
+
+    seconds: float
+    failed: tuple[str, ...]
 
 
 class DaemonStopping(Event, frozen=True):

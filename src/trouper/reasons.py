@@ -7,7 +7,7 @@
 | `crashed` | a handler, a hook or a background task raised | yes |
 | `killed` | it was cancelled because it did not end in time | yes |
 | `start_failed` | construction or `on_start` raised | yes |
-| `timeout` | its start took too long | yes |
+| `timeout` | its start, or its `on_reload`, took too long | yes |
 | `restart_limit` | a supervisor gave up restarting its children | yes |
 
 Supervision looks only at `abnormal` (a `transient` child is restarted after an abnormal end and after no other); the
@@ -69,7 +69,7 @@ def start_failed(cause: BaseException) -> Reason:
 
 
 def timeout(cause: BaseException) -> Reason:
-    """The reason of an actor whose start took too long; `cause` is the `StartTimeout`."""
+    """The reason of an actor whose start or `on_reload` took too long; `cause` is the `StartTimeout`, for instance."""
     return Reason("timeout", cause)
 
 

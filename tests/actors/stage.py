@@ -73,7 +73,7 @@ def role(flavour: FlavourName, **options: Any) -> Callable[[type[T]], type[T]]:
         for name in ("receive", "run"):
             if (method := vars(cls).get(name)) is not None and len(inspect.signature(method).parameters) > 1:
                 options.setdefault("accepts", mailbox_of(method, sys._getframe(1).f_locals, inbox=name == "run"))
-        for name in ("receive", "run", "on_start", "on_stop"):
+        for name in ("receive", "run", "on_start", "on_stop", "on_reload"):
             if inspect.iscoroutinefunction(method := vars(cls).get(name)):
                 setattr(cls, name, plain(method))
         return actor(flavour=flavour, **options)(cls)
@@ -243,7 +243,7 @@ class Events(Diary):
 class Host:
     """An embedding program, in trio or in asyncio."""
 
-    name: str
+    name: FlavourName
 
     def run(self, tree: Any, body: Callable[[Daemon], Awaitable[T]], **options: Any) -> T:
         """Run `body(daemon)` as the block of `open_daemon(tree)`, and fail if that takes too long."""

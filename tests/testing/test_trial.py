@@ -146,7 +146,7 @@ def test_a_trial_works_inside_of_an_async_test_and_leaves_its_loop_as_it_was(whe
         assert sniffio.current_async_library() == library
         assert (sys.get_asyncgen_hooks(), asyncio._get_running_loop()) == (hooks, loop)
 
-    Host(where.removeprefix("in_")).loop(main)
+    Host("trio" if where == "in_trio" else "asyncio").loop(main)
 
 
 def test_after_a_trial_the_thread_is_in_no_loop_and_none_of_its_threads_lives(flavour: FlavourName) -> None:

@@ -19,10 +19,10 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING
 
-from trouper.actors.handlers import Handlers
 from trouper.actors.inbox import Inbox, SyncInbox
 from trouper.actors.life import DRAINING, RUNNING, STARTING, STOPPING
 from trouper.actors.ref import handling
+from trouper.actors.reloading import Reloading
 from trouper.actors.steps import (
     step_held,
     step_inbox,
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("trouper")
 
 
-class Cell(Handlers):
+class Cell(Reloading):
     """One place of the tree, over all lives of the actor that stands there: what its boss asks of it, and its start."""
 
     __slots__ = ()
@@ -181,6 +181,8 @@ class Cell(Handlers):
                 self.perform(partial(self.instance.run, self.inbox), self.run_ended)
             else:
                 self.perform(self.instance.run, self.run_ended)
+        if self.reload is not None:
+            ref.lane.post(self.hear_reload, self.reload)  # outside of this step, whose context it may need
 
     def tell_ready(self) -> None:
         """In the actor's own thread: it says that it is up. A second time is harmless."""

@@ -6,9 +6,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Never, TypeVar, TypeVarTuple, Unpack, final, overload
 
 from trouper.actors.ask import ReplyTo
+from trouper.actors.hooks import in_background
 from trouper.actors.later import Later
 from trouper.actors.life import CLOSED, STOPPING
-from trouper.actors.ref import handling
 from trouper.actors.router import Router
 from trouper.actors.steps import step_held
 from trouper.actors.watching import Terminated
@@ -262,17 +262,11 @@ class Context(Later[M]):
             )
         if not cell.owns_this_thread():
             raise UsageError(f"{cell.path}: sleep_sync in a thread that is not the actor's; use time.sleep")
-        if cell.ref.lane.wait(lambda: cell.cut_short, seconds):
+        if cell.rest(lambda: cell.cut_short, seconds):
             raise Stopping
 
     def __repr__(self) -> str:
         return f"<Context of {self._cell.path}, generation {self._generation}>"
-
-
-async def in_background(fn: Callable[..., Awaitable[object]], *args: Any) -> None:
-    """A background task may ask its own actor: no handler waits for it."""
-    handling.set(None)
-    await fn(*args)
 
 
 @overload

@@ -165,7 +165,7 @@ def actor(
 
     The class becomes an attrs class, in place (compared by identity). It has either `receive(self, message: M)`, or
     `run(self, inbox: Inbox[M])` (`SyncInbox` in threading), or `run(self)`, which takes no messages; and perhaps the
-    hooks `on_start(self)`, `on_stop(self, reason)`, `on_reload(self)` (not called yet) and, in threading,
+    hooks `on_start(self)`, `on_stop(self, reason)`, `on_reload(self)` (see `Daemon.reload`) and, in threading,
     `interrupt(self)`.
 
     Args:

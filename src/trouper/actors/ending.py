@@ -6,6 +6,7 @@ Its children, what it is doing, its background tasks, `on_stop`, the report to t
 from __future__ import annotations
 
 from functools import partial
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from trouper.actors.hooks import Hooks
@@ -21,8 +22,12 @@ from trouper.lanes.loop_lane import Cancelled
 from trouper.reasons import NORMAL, SHUTDOWN, start_failed
 
 if TYPE_CHECKING:
+    from trouper.actors.reloading import Reload
     from trouper.actors.world import Spawner
     from trouper.reasons import Reason
+
+
+mails = Lock()  # over `reload` of a cell, which its boss puts there and its lane takes out
 
 
 class Ending(Hooks):
@@ -51,6 +56,7 @@ class Ending(Hooks):
             self.wind_down(reason)
             return
         self.state, self.reason, self.refuses = DRAINING, reason, True
+        self.cut_reload()
         self.ref.accepts = NOTHING
         if self.child.definition.style == "run":
             self.wake_inbox()
@@ -110,6 +116,8 @@ class Ending(Hooks):
         """Go on with the end of the generation, in its order; called again when what it waits for is over."""
         if self.state != STOPPING:
             return
+        if self.reloading is not None and not self.leaving:
+            self.cut_reload()
         if self.spawner is not None:
             self.spawner.kill() if self.killed else self.spawner.halt()
         elif self.activity is not None or self.busy:
@@ -132,6 +140,24 @@ class Ending(Hooks):
             seen = self.inbox is not None and self.inbox.end()
             if not seen and self.activity is not None:
                 self.activity.cancel()
+
+    def put_reload(self, mail: Reload | None) -> None:
+        """Keep this one in mind; whoever waits for the one before waits in vain. Any thread may call."""
+        with mails:
+            before, self.reload = self.reload, mail
+        if before is not None:
+            before.told("gone")
+
+    def cut_reload(self) -> None:
+        """A stop is not kept waiting by an `on_reload`; a thread's sees it in the calls of the runtime."""
+        mail = self.reloading
+        if mail is None or mail.cut:
+            return
+        mail.cut = True
+        if mail.task is not None:
+            mail.task.cancel()
+        elif self.activity is not None and not self.threaded:
+            self.activity.cancel()
 
     def end_tasks(self) -> None:
         """Background tasks are cancelled, once, and again when killed."""
@@ -191,6 +217,8 @@ class Ending(Hooks):
             self.__dict__.pop(name, None)
         if self.threaded:
             ref.lane.close()
+        if self.reload is not None:
+            self.put_reload(None)
 
     def close(self, cause: BaseException | None = None) -> None:
         """Nobody plans to start it again: dead letters from now on. The cell is down, or was left behind."""

@@ -10,6 +10,7 @@ import trio
 
 from trouper.actors.ask import STASHED
 from trouper.actors.letters import Letters
+from trouper.actors.ref import handling
 from trouper.actors.steps import (
     step_held,
     step_hook,
@@ -25,7 +26,7 @@ from trouper.lanes.loop_lane import Cancelled
 from trouper.reasons import SHUTDOWN, Reason, crashed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine
 
     from trouper.lanes.lane import Held
 
@@ -124,6 +125,12 @@ class Hooks(Letters):
         if beyond_healing(error):
             self.world.fatal(self.path, error)
         return crashed(error)
+
+
+async def in_background(fn: Callable[..., Awaitable[object]], *args: Any) -> None:
+    """A background task may ask its own actor: no handler waits for it."""
+    handling.set(None)
+    await fn(*args)
 
 
 def beyond_healing(error: BaseException) -> bool:

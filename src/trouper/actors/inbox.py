@@ -215,6 +215,8 @@ class SyncInbox(BaseInbox[M_co]):
                 lane.admit()  # a stop that is more than a wish, or something urgent
             if self._over():
                 raise Stopping
+            if self._cell.reload is not None and self._cell.due_to_reload():
+                self._cell.reload_here()
             try:
                 return self._take()  # type: ignore[no-any-return]
             except IndexError:
@@ -235,13 +237,13 @@ class SyncInbox(BaseInbox[M_co]):
         while not self._over():
             yield None
             due = next_due(due, every, lane.now())
-            lane.wait(self._over, due - lane.now())
+            self._cell.rest(self._over, due - lane.now())
 
     def _wait(self, timeout: float | None) -> bool:
         ref, lane = self._cell.ref, self._cell.ref.lane
         ref.queued = False
         try:
-            return lane.wait(lambda: ref.box or self._over(), timeout)  # type: ignore[no-any-return]
+            return self._cell.rest(lambda: ref.box or self._over(), timeout)
         finally:
             ref.queued = True
             lane.ready.clear()  # it is here already

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from trouper.actors.letters import Stashing
     from trouper.actors.options import Options
     from trouper.actors.ref import Ref
+    from trouper.actors.reloading import Reload
     from trouper.actors.silence import Silence
     from trouper.actors.timer import TimerHandle
     from trouper.actors.watching import Watch
@@ -80,6 +81,8 @@ class Life:
     silence: Silence | None = None  # what its receive timeout waits for
     stash: list[Any] | None = None
     stashing: Stashing | None = None  # the handler under way stashed its message
+    reload: Reload | None = None  # the wish that it reloads, before its turn
+    reloading: Reload | None = None  # its `on_reload` is under way
     busy = False  # in the user's code, in a thread of its own
     stop_wanted = False
     stop_due = False  # `on_stop` is to be called
@@ -156,6 +159,8 @@ class Life:
         if self.in_on_stop:
             return self.killed is not None
         if self.leaving and self.child.definition.style != "receive":
+            return True
+        if self.stop_wanted and self.reloading is not None:
             return True
         at_once = self.killed is not None or not self.drains or self.state in (STARTING, STOPPING)
         return self.stop_wanted and at_once

@@ -36,6 +36,7 @@ class Choices(TypedDict, total=False):
     restart: Restart
     shutdown: float
     start_timeout: float
+    reload_timeout: float
     significant: bool
     mailbox: Mailbox
     drain: bool
@@ -79,6 +80,7 @@ _RULES: Final[dict[str, tuple[Callable[[Any], bool], str]]] = {
     "restart": (is_restart, RESTART_RULE),
     "shutdown": (lambda value: is_seconds(value, zero=True), SHUTDOWN_RULE),
     "start_timeout": (lambda value: is_seconds(value, zero=False), "seconds: a number above 0, or math.inf"),
+    "reload_timeout": (lambda value: is_seconds(value, zero=False), "seconds: a number above 0, or math.inf"),
     "significant": (is_bool, BOOL_RULE),
     "mailbox": (lambda value: isinstance(value, Mailbox), "a Mailbox(capacity=..., overflow=...)"),
     "drain": (is_bool, BOOL_RULE),
@@ -126,6 +128,7 @@ class Options:
             (as in OTP).
         shutdown: seconds for its graceful stop; 0 is at once, `math.inf` as long as it takes.
         start_timeout: seconds for construction and `on_start`.
+        reload_timeout: seconds for `on_reload`, and as many to wait for its turn.
         significant: whether its own end can end its supervisor (see `auto_shutdown`).
         mailbox: the capacity of its mailbox and what happens beyond.
         drain: whether a graceful stop handles what is queued first.
@@ -143,6 +146,7 @@ class Options:
     restart: Restart = attrs.field(default="permanent", validator=_check)
     shutdown: float = attrs.field(default=5.0, validator=_check)
     start_timeout: float = attrs.field(default=30.0, validator=_check)
+    reload_timeout: float = attrs.field(default=30.0, validator=_check)
     significant: bool = attrs.field(default=False, validator=_check)
     mailbox: Mailbox = attrs.field(default=Mailbox(), validator=_check)
     drain: bool = attrs.field(default=False, validator=_check)

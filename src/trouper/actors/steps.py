@@ -29,7 +29,7 @@ def step_odd_coroutine(ref: Ref[Any], item: object) -> Stepped:
     elif type(item) in ENVELOPES:
         urgent: Any = item
         if not urgent.take():
-            return None
+            return urgent.stepped  # type: ignore[no-any-return]
         item = urgent.message
     cell.asked = ask
     coro = ref.receive(item if ask is None else ask.request)
@@ -70,11 +70,12 @@ def step_odd_plain(ref: Ref[Any], item: Any) -> Stepped:
     """Handle what is in an envelope."""
     if type(item) is Ask:
         return step_asked_plain(ref, item)
-    if item.take():
-        try:
-            ref.receive(item.message)
-        except BaseException as exc:  # noqa: BLE001 - judged by the cell
-            return ref.cell.failed(exc, item.message)
+    if not item.take():
+        return item.stepped  # type: ignore[no-any-return]
+    try:
+        ref.receive(item.message)
+    except BaseException as exc:  # noqa: BLE001 - judged by the cell
+        return ref.cell.failed(exc, item.message)
     return None
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections import deque
 
     from trouper.actors.cell import Cell
+    from trouper.lanes.lane import Activity, Held
 
 ENVELOPES: Final[set[type]] = {Ask}
 """The classes of what is no message itself, but has one inside."""
@@ -33,6 +34,9 @@ class Urgent:
     """
 
     __slots__ = ("cell", "generation", "message")
+
+    stepped: Activity | Held | None = None
+    """What the step returns of what is not handled, but does something else when its turn comes."""
 
     def __init_subclass__(cls) -> None:
         ENVELOPES.add(cls)

@@ -20,7 +20,9 @@ import trio
 from trouper.actors.world import World
 from trouper.daemon.exits import FAILED, OK, code_of
 from trouper.daemon.operator import Operator
+from trouper.daemon.payloads import Payloads
 from trouper.daemon.registry import Registry
+from trouper.daemon.reload import Reloads
 from trouper.daemon.watchdog import Watchdog
 from trouper.errors import LaneBroken, RestartLimitExceeded, SpecError, UsageError
 from trouper.events import DaemonReady, DaemonStopping, Escalated
@@ -53,7 +55,7 @@ T = TypeVar("T")
 LANES_END = 1.0  # seconds for the loops to close after the tree has stopped
 
 
-class Daemon(Operator, Registry):
+class Daemon(Operator, Registry, Payloads):
     """One running tree. Made by `run` and `open_daemon`; actors reach it as `current(self).daemon`.
 
     All methods may be called from every thread.
@@ -82,6 +84,7 @@ class Daemon(Operator, Registry):
         self.control.on_broken = self.lane_broke
         self.loops = Lanes(self.open_lane)
         self.threads: dict[Thread, trio.Event] = {}
+        self.idle_threads: list[Thread] = []
         self.lock = Lock()
         self.world = World(
             lane=self.loops.__getitem__,
@@ -93,10 +96,12 @@ class Daemon(Operator, Registry):
             thread_lane=thread_lane,
             random=random,
         )
+        Payloads.__init__(self)
         self.world.daemon = self
         self.world.watching.before = self.free
         self.root = branch_of(placed, self.world, self.control, Root(self))
         self.watchdog = Watchdog(lambda: list(self.loops.values()), self.world.bus, stall_after, lambda: None)
+        self.reloads = Reloads(self)
         self.ready: Slot[None] = Slot()
         self.over: Slot[None] = Slot()  # for the host of an embedded daemon; a slot has one waiter
         self.ended = trio.Event()
@@ -204,6 +209,8 @@ class Daemon(Operator, Registry):
         finally:
             self.world.over = True
             self.root.close(self.cause)  # what did not stop in time, too
+            self.reloads.stop()
+            self.end_calls()
             self.answer_the_rest()
             self.settle_late()
             self.ready.put(None)
@@ -218,6 +225,7 @@ class Daemon(Operator, Registry):
         """End the lanes' threads; one that hangs is left behind, it is a daemon thread."""
         for lane in self.loops.values():
             lane.post(lane.close)
+        self.idle_threads = self.hands.close()
         with trio.move_on_after(LANES_END):
             for ended in self.threads.values():
                 await ended.wait()
@@ -236,6 +244,7 @@ class Daemon(Operator, Registry):
         log.info("stopping: %s", why)
         if self.world.bus.active:
             self.world.bus.publish(DaemonStopping(why))
+        self.reloads.stop()
         self.control.call_later(self.stop_within, self.deadline_passed)
         self.root.ask_halt()
         if self.root.machine is None:
@@ -269,6 +278,7 @@ class Daemon(Operator, Registry):
     def finished(self) -> None:
         """Nothing runs any more."""
         self.root.close(self.cause)
+        self.end_calls()
         self.ended.set()
 
 
@@ -310,6 +320,7 @@ class Root:
             if daemon.world.bus.active:
                 daemon.world.bus.publish(DaemonReady(seconds))
         daemon.ready.put(None)
+        daemon.reloads.go_on()
 
     def on_start_failed(self, node: Node, generation: int, reason: Reason) -> None:
         assert reason.cause is not None

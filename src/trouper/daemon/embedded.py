@@ -98,7 +98,7 @@ class open_daemon:  # noqa: N801 - used like a function
         await self._daemon.over.wait()
         self._host.lane.close()
         await self._host.closed()
-        for thread in (self._thread, *self._daemon.threads):
+        for thread in (self._thread, *self._daemon.threads, *self._daemon.idle_threads):
             thread.join(THREADS_END)
 
     @property

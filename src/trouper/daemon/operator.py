@@ -7,7 +7,8 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakSet
 
-from trouper.errors import UnknownPath, WouldBlockLane
+from trouper.actors.ref import handling
+from trouper.errors import UnknownPath, UsageError, WouldBlockLane
 from trouper.lanes.slot import Slot, in_event_loop
 from trouper.supervision.crew import Crew
 from trouper.supervision.place import place
@@ -20,6 +21,7 @@ from trouper.supervision.supervisor import Branch
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from trouper.daemon.reload import Reloads
     from trouper.lanes.trio_lane import TrioLane
     from trouper.reasons import Reason
     from trouper.supervision.snapshot import Snapshot
@@ -33,6 +35,7 @@ class Operator:
 
     control: TrioLane
     root: Branch
+    reloads: Reloads
 
     def __init__(self) -> None:
         self.tickets: WeakSet[Slot[Any]] = WeakSet()
@@ -189,6 +192,28 @@ class Operator:
         """Have a pool run so many workers: the twin of `resize` for threads; not for the thread of an event loop."""
         return answer_sync(self._resize(path, size))
 
+    async def reload(self) -> tuple[str, ...]:
+        """Have every actor reload that runs and has an `on_reload`, in start order, one after the other.
+
+        It begins when the tree is ready. Requests that come while a reload is under way share the next one. A stop ends
+        it. SIGHUP does the same under `run`.
+
+        Returns:
+            The paths of those that did not: their hook failed or took longer than their `reload_timeout`, which ended
+            them; they were not free for it in that time; or a stop came first. Empty: all is well.
+
+        Raises:
+            UsageError: called where it would wait for its own caller: in an `on_start`, or in a handler of an actor
+                that has an `on_reload` itself.
+        """
+        slot = self._reload()
+        await slot.wait()
+        return slot.take()
+
+    def reload_sync(self) -> tuple[str, ...]:
+        """Have every actor reload: the twin of `reload` for threads; not for the thread of an event loop."""
+        return wait_sync(self._reload())
+
     async def tree(self) -> Snapshot:
         """How the whole tree is at this moment; answered at once, whatever is under way in it.
 
@@ -273,6 +298,15 @@ class Operator:
 
     def _tree(self) -> Slot[Snapshot]:
         return self._at("/", lambda branch, slot: slot.put(snapshot(branch, branch.world)), Slot())
+
+    def _reload(self) -> Slot[tuple[str, ...]]:
+        caller = handling.get(None)
+        if caller is not None and caller.waits_for_reload:
+            raise UsageError(
+                f"{caller.path}: reload, which would wait for this very call to end; allowed: in `start_soon`, where no"
+                f" handler waits, or SIGHUP"
+            )
+        return self._at("/", lambda _, slot: self.reloads.ask(slot), Slot())
 
     def _at(self, path: str, do: Callable[[Branch, Slot[T]], object], slot: Slot[T]) -> Slot[T]:
         if not isinstance(path, str):

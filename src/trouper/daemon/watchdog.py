@@ -13,6 +13,7 @@ from trouper.actors.ask import Ask
 from trouper.actors.cell import Cell
 from trouper.errors import show
 from trouper.events import LaneStalled
+from trouper.lanes.errand import Errand, step_errand
 from trouper.lanes.lane import Lane, step_coroutines
 from trouper.lanes.loop_lane import resume
 from trouper.lanes.stacks import local_in_stack, thread_stack
@@ -27,6 +28,8 @@ log = logging.getLogger("trouper")
 STEPS: frozenset[Any] = frozenset(getattr(steps, name).__code__ for name in dir(steps) if name.startswith("step_")) | {
     resume.__code__,
     step_coroutines.__code__,
+    step_errand.__code__,
+    Errand.take_up.__code__,
     Lane.turn.__code__,
     Lane.admit.__code__,  # an order: nobody's message, whatever was handled before it
     Cell.answer_one.__code__,

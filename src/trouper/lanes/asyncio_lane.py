@@ -133,6 +133,16 @@ class AsyncioLane(LoopLane):
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
 
+    async def within(self, seconds: float, awaitable: Awaitable[Any]) -> tuple[bool, Any]:
+        limit = asyncio.timeout(seconds)
+        try:
+            async with limit:
+                return True, await awaitable
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            return False, None
+
     async def doze(self, keep: Callable[[Any], object], lost: Callable[[Any], object]) -> None:
         bed = self.loop.create_future()
         keep(bed)

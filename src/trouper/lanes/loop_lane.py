@@ -219,6 +219,10 @@ class LoopLane(Lane):
     async def sleep(self, seconds: float) -> None:
         raise NotImplementedError
 
+    async def within(self, seconds: float, awaitable: Awaitable[Any]) -> tuple[bool, Any]:
+        """Await it for so long at most: whether it was done in time, and its result."""
+        raise NotImplementedError
+
     async def doze(self, keep: Callable[[Any], object], lost: Callable[[Any], object]) -> None:
         """Sleep in a bed that `keep` is told of, until it is roused; `lost` is told when the sleep is cancelled."""
         raise NotImplementedError

@@ -136,6 +136,11 @@ class TrioLane(LoopLane):
     async def sleep(self, seconds: float) -> None:
         await trio.sleep(seconds)
 
+    async def within(self, seconds: float, awaitable: Awaitable[Any]) -> tuple[bool, Any]:
+        with trio.move_on_after(seconds):
+            return True, await awaitable
+        return False, None
+
     async def doze(self, keep: Callable[[Any], object], lost: Callable[[Any], object]) -> None:
         task = current_task()
 

@@ -56,6 +56,7 @@ class Child(msgspec.Struct, Generic[M], frozen=True, eq=False):
                   abnormal one, `"temporary"` none.
                 - shutdown: seconds for its graceful stop (5); 0 is at once, `math.inf` as long as it takes.
                 - start_timeout: seconds for construction and `on_start` (30).
+                - reload_timeout: seconds for `on_reload`, and as many to wait for its turn (30).
                 - significant: whether its own end can end its supervisor (see `auto_shutdown`).
                 - mailbox: a `Mailbox`, its capacity and what happens beyond.
                 - drain: whether a graceful stop handles what is queued first.

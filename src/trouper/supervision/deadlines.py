@@ -1,8 +1,8 @@
 """Starts and stops have a deadline.
 
-Past `start_timeout` a start is killed; past `shutdown` a stop is. What does not end within a second grace after that is
-unkillable: its stack goes to the log, no second generation is ever started beside it, and the failure goes straight to
-the root.
+Past `start_timeout` a start is killed, past `reload_timeout` an `on_reload`, past `shutdown` a stop. What does not end
+within a second grace after that is unkillable: its stack goes to the log, no second generation is ever started beside
+it, and the failure goes straight to the root.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ from math import inf, isfinite
 from typing import TYPE_CHECKING
 
 from trouper.actors.cell import Cell
-from trouper.errors import StartTimeout, StopTimeout, Unkillable
+from trouper.errors import ReloadTimeout, StartTimeout, StopTimeout, Unkillable
 from trouper.reasons import timeout
 from trouper.supervision.standing import Standing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from trouper.actors.reloading import Reload
     from trouper.reasons import Reason
     from trouper.supervision.node import Node
 
@@ -63,6 +64,11 @@ class Deadlines(Standing):
     def stop_took_too_long(self, node: Node, generation: int) -> None:
         limit = self.stop_limit(node)
         self.kill_node(node, timeout(StopTimeout(self.path_of(node), f"the stop took longer than {limit:g} s")))
+
+    def reload_took_too_long(self, cell: Cell, mail: Reload) -> None:
+        if self.nodes.get(cell.name) is cell and cell.reloading is mail and cell.halted != mail.generation:
+            limit = cell.child.choice.reload_timeout
+            self.kill_node(cell, timeout(ReloadTimeout(cell.path, f"the reload took longer than {limit:g} s")))
 
     def kill_node(self, node: Node, reason: Reason) -> None:
         """End it now, and wait for that a while."""

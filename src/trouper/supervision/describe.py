@@ -42,6 +42,7 @@ def of_child(child: Child[Any]) -> str:
     if types != ():
         parts.append(f"mailbox {of_mailbox(options.mailbox)}")
     parts.append(f"start within {options.start_timeout:g} s, shutdown {options.shutdown:g} s")
+    parts += [f"reload within {options.reload_timeout:g} s"] if definition.has_on_reload else []
     parts += [word for word in ("significant", "drain") if getattr(options, word)]
     return "; ".join(parts)
 

@@ -34,7 +34,6 @@ KINDS: tuple[Kind, ...] = ("tasks", "timers", "threads", "files", "instances")
 
 FILES = Path("/proc/self/fd" if sys.platform == "linux" else "/dev/fd")
 ENDING = 0.5  # real seconds for a thread to end that has nothing to do any more
-RUNTIME = ("trouper.actors.", "trouper.lanes.")
 CACHED = "Trio thread"  # trio keeps idle worker threads for a while
 
 
@@ -99,10 +98,9 @@ def forget_frames(error: BaseException | None, seen: set[int] | None = None) -> 
 
 
 def forget_callers(frame: FrameType | None) -> None:
-    """A frame keeps those that called it: let the runtime's own forget their variables, once they are over."""
+    """A frame keeps those that called it: let functions forget their variables, once they are over."""
     while frame is not None:
-        plain = not frame.f_code.co_flags & (inspect.CO_GENERATOR | inspect.CO_COROUTINE)
-        if plain and str(frame.f_globals.get("__name__")).startswith(RUNTIME):
+        if not frame.f_code.co_flags & (inspect.CO_GENERATOR | inspect.CO_COROUTINE):
             with suppress(RuntimeError):  # it runs
                 frame.clear()
         frame = frame.f_back

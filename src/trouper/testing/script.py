@@ -89,7 +89,7 @@ class Hang:
 
 
 Outcome: TypeAlias = Fine | Fail | Decline | Sleep | Hang
-"""What a start, a stop or a handler comes to."""
+"""What a start, a reload, a stop or a handler comes to."""
 
 
 class Do(Message):
@@ -108,7 +108,7 @@ class Step:
 
     Args:
         generation: in which of its lives.
-        what: `starting`, `started`, `handling`, `handled`, `stopping` or `stopped`.
+        what: `starting`, `started`, `handling`, `handled`, `reloading`, `reloaded`, `stopping` or `stopped`.
         message: the message, where there is one.
     """
 
@@ -126,6 +126,7 @@ class Script:
         """What the actors did so far."""
         self._ref: Ref[Any] | None = None
         self._starts: deque[Outcome] = deque()
+        self._reloads: deque[Outcome] = deque()
         self._stops: deque[Outcome] = deque()
         self._hanging: set[Slot[None]] = set()
 
@@ -158,6 +159,10 @@ class Script:
     def on_start(self, *outcomes: Outcome) -> None:
         """What the next starts come to, one each; those after them are fine."""
         self._starts.extend(outcomes)
+
+    def on_reload(self, *outcomes: Outcome) -> None:
+        """What the next reloads come to, one each; those after them are fine."""
+        self._reloads.extend(outcomes)
 
     def on_stop(self, *outcomes: Outcome) -> None:
         """What the next stops come to, one each; those after them are fine."""
@@ -195,6 +200,10 @@ class Script:
         self._ref = current(me).self_ref
         return self._starts.popleft() if self._starts else Fine()
 
+    def next_reload(self, me: Any) -> Outcome:
+        self.note(me, "reloading")
+        return self._reloads.popleft() if self._reloads else Fine()
+
     def next_stop(self, me: Any) -> Outcome:
         self.note(me, "stopping")
         return self._stops.popleft() if self._stops else Fine()
@@ -221,6 +230,10 @@ class Player:
         elif isinstance(message, Finish):
             current(cast("Any", self)).stop()
         self.script.note(self, "handled", message)
+
+    async def on_reload(self) -> None:
+        await come_to(self.script.next_reload(self), self)
+        self.script.note(self, "reloaded")
 
     async def on_stop(self, reason: Reason) -> None:
         await come_to(self.script.next_stop(self), self)

@@ -1,0 +1,165 @@
+"""An errand: one run of a payload in a lane.
+
+A payload is a function or a coroutine function with its arguments. In a loop it is stepped by the dispatcher, as the
+handler of an actor is: what never suspends costs no task, what does captures one, and what leaves the task unclean is
+found out. For the lane an errand is therefore a cell, one without a box: it is stepped twice, to run the payload, and,
+if the task was found as clean as before, to tell what came of it.
+"""
+
+from __future__ import annotations
+
+from inspect import isawaitable
+from threading import get_ident
+from types import CoroutineType
+from typing import TYPE_CHECKING, Any
+
+from trouper.errors import UsageError
+from trouper.lanes.lane import HELD, Activity
+from trouper.lanes.loop_lane import Cancelled
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine
+    from contextvars import Context
+
+    from trouper.errors import LeakedScope
+    from trouper.lanes.lane import Held, Lane
+
+    Then = Callable[["Errand", Any, BaseException | None], object]
+
+NOTHING: tuple[object, ...] = ()
+AGAIN = (None,)
+
+
+class Errand:
+    """One run of a payload. `go` starts it, once.
+
+    Args:
+        path: what it is called in logs and errors.
+        payload: what to call; what it returns is awaited, if it can be.
+        args: its arguments.
+        context: the context variables that it runs with; nothing else may run in them.
+        then: told, in the lane's thread, when it is over: the errand, the value, and the error in place of one; that is
+            `Cancelled` if it was cancelled, or never begun.
+    """
+
+    __slots__ = (
+        "activity",
+        "args",
+        "asked",
+        "box",
+        "lane",
+        "outcome",
+        "path",
+        "payload",
+        "queued",
+        "run",
+        "step",
+        "then",
+    )
+
+    message = None  # for who looks for what a cell handles
+
+    def __init__(
+        self, path: str, payload: Callable[..., Any], args: tuple[Any, ...], context: Context, then: Then
+    ) -> None:
+        self.path, self.payload, self.args, self.then = path, payload, args, then
+        self.run = context.run
+        self.box: tuple[object, ...] = NOTHING
+        self.queued = self.asked = False
+        self.step: Any = step_errand
+        self.lane: Lane | None = None
+        self.activity: Activity | None = None
+        self.outcome: tuple[Any, BaseException | None] = (None, None)
+
+    # -- from any thread ---------------------------------------------------------------------------------------------
+    def go(self, lane: Lane) -> None:
+        """Have it run in this lane."""
+        self.lane = lane
+        if get_ident() == lane.ident:
+            self.queued = True
+            lane.enqueue(self)
+        else:
+            lane.foreign(self)
+
+    def cancel(self) -> None:
+        """Cancel it, or do not begin it at all; a thread that runs it cannot be forced."""
+        self.asked = True
+        if self.lane is not None:
+            self.lane.post(self.cut_off)
+
+    def bury(self) -> None:
+        """Its lane is over, and it never began."""
+        self.tell(None, Cancelled())
+
+    # -- in the lane -------------------------------------------------------------------------------------------------
+    @property
+    def mind(self) -> Errand:
+        return self
+
+    cell = mind
+
+    def cut_off(self) -> None:
+        if self.activity is not None:
+            self.activity.cancel()
+
+    def take_up(self, coro: Coroutine[Any, Any, Any]) -> Activity | None:
+        """Step the payload's coroutine as far as it goes by itself."""
+        try:
+            trap = coro.send(None)
+        except StopIteration as done:
+            return self.came(done.value, None)
+        except BaseException as exc:  # noqa: BLE001 - for who waits for it
+            return self.came(None, exc)
+        activity = self.activity = Activity(self, coro, self.tell)
+        activity.trap = trap
+        return activity
+
+    def came(self, value: Any, error: BaseException | None) -> Activity | None:
+        """This came of it, to be told in the next step, if the task is clean; what the step returns."""
+        self.outcome = value, error
+        self.box, self.step = AGAIN, step_told
+        return None
+
+    def leaked(self, error: LeakedScope) -> None:
+        """It left its task unclean."""
+        self.tell(None, error)
+
+    def tell(self, value: Any, error: BaseException | None) -> None:
+        self.outcome, self.box, self.activity = (None, None), NOTHING, None
+        self.then(self, value, error)
+
+
+def step_errand(cell: Errand, batch: int) -> Activity | None:
+    """Run the payload."""
+    if cell.asked:
+        return cell.came(None, Cancelled())
+    try:
+        result = cell.payload(*cell.args)
+    except BaseException as exc:  # noqa: BLE001 - for who waits for it
+        return cell.came(None, exc)
+    in_thread = cell.lane is not None and cell.lane.flavour == "threading"
+    if type(result) is CoroutineType:
+        if not in_thread:
+            return cell.take_up(result)
+        result.close()
+        return cell.came(None, no_loop(cell.path))
+    if in_thread or not isawaitable(result):
+        return cell.came(result, None)
+    return cell.take_up(awaited(result))
+
+
+def step_told(cell: Errand, batch: int) -> Held:
+    """The task is clean: tell what came of it."""
+    cell.tell(*cell.outcome)
+    return HELD
+
+
+def no_loop(payload: str) -> UsageError:
+    return UsageError(
+        f"given the coroutine function {payload} in the flavour threading, which has no loop;"
+        f" allowed: a plain function there, or the flavour trio or asyncio"
+    )
+
+
+async def awaited(result: Awaitable[Any]) -> Any:
+    return await result
