@@ -17,6 +17,7 @@
 | `LaneStalled` | a lane did not turn for too long |
 | `DaemonReady` | the whole tree is up |
 | `DaemonReloading`, `DaemonReloaded` | a reload begins, or is over |
+| `SignalReceived` | the process got a signal that `run` handles |
 | `DaemonStopping` | the tree is being stopped |
 
 `daemon.subscribe(listener, *kinds)` listens. The listener is called in the thread where the event happened, so it
@@ -287,6 +288,16 @@ class DaemonReloaded(Event, frozen=True):
 
     seconds: float
     failed: tuple[str, ...]
+
+
+class SignalReceived(Event, frozen=True):
+    """The process got a signal that `run` handles. It comes before what the signal brings about.
+
+    Args:
+        name: `SIGTERM`, `SIGINT`, `SIGHUP`, `SIGUSR1` or `SIGUSR2`, which brings about nothing else.
+    """
+
+    name: str
 
 
 class DaemonStopping(Event, frozen=True):

@@ -87,6 +87,9 @@ def keep(what: list[str], stdout: int, stderr: int, told: int) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     pid = os.fork()
     if pid == 0:
+        for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):  # whoever started the tests may ignore them
+            signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         os.dup2(stdout, 1)
         os.dup2(stderr, 2)
     os.close(stdout)

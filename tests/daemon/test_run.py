@@ -25,8 +25,8 @@ def test_a_signal_stops_the_tree_in_order_and_the_exit_code_is_0(number: int) ->
 
 def test_signals_are_handled_before_the_first_actor_starts() -> None:
     with run_tree("idle") as program:
-        program.until_said("SIGTERM is handled")
-        program.until_said("SIGINT is handled")
+        for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2"):
+            program.until_said(f"{name} is handled")
         assert program.stop(SIGTERM) == 0
 
 

@@ -14,6 +14,7 @@ import socketserver
 import sys
 import threading
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Never
 
@@ -34,11 +35,19 @@ from trouper import (
     one_for_one,
     run,
 )
-from trouper.events import DaemonReady, DaemonStopping, Escalated, Event, LaneStalled
+from trouper.events import (
+    DaemonReady,
+    DaemonReloaded,
+    DaemonStopping,
+    Escalated,
+    Event,
+    LaneStalled,
+    SignalReceived,
+)
 
 
 def say(words: object) -> None:
-    print(words, flush=True)  # noqa: T201 - the test reads it
+    print(f"{words}\n", end="", flush=True)  # noqa: T201 - the test reads it; whole lines, from several threads
 
 
 class Block(Message):
@@ -74,7 +83,7 @@ class SignalsFirst:
     """It looks who handles signals when the first actor starts."""
 
     async def on_start(self) -> None:
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
             defaults = signal.SIG_DFL, signal.default_int_handler
             say(f"{number.name} {'is not' if signal.getsignal(number) in defaults else 'is'} handled")
 
@@ -288,6 +297,216 @@ serves_in_trio = one_for_one(child(ServesInTrio))
 serves_in_asyncio = one_for_one(child(ServesInAsyncio))
 deaf = one_for_one(child(Idle), child(Deaf))
 slow_to_stop = one_for_one(child(SlowToStop), child(Idle))
+
+
+# -- signals -----------------------------------------------------------------------------------------------------------
+
+
+@actor(flavour="asyncio", shutdown=60.0)
+class StopsAfterASignal:
+    """Its stop takes until a signal comes."""
+
+    async def on_start(self) -> None:
+        self.signalled = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        current(self).daemon.subscribe(lambda event: loop.call_soon_threadsafe(self.signalled.set), SignalReceived)
+
+    async def receive(self, message: Never) -> None: ...
+
+    async def on_stop(self, reason: Reason) -> None:
+        asyncio.get_running_loop().call_soon(say, "stop waits")
+        await self.signalled.wait()
+        say("stop goes on")
+
+
+@actor(flavour="asyncio", start_timeout=60.0)
+class FailsAfterAWhile:
+    async def on_start(self) -> None:
+        say("about to fail")
+        raise Stumble("at the first step")
+
+    async def receive(self, message: Never) -> None: ...
+
+
+class Reloading:
+    def tell(self) -> None:
+        say(f"{type(self).__name__} reloads in {threading.current_thread().name}")
+
+
+@actor(flavour="trio")
+class ReloadsInTrio(Reloading):
+    async def receive(self, message: Never) -> None: ...
+
+    async def on_reload(self) -> None:
+        self.tell()
+
+
+@actor(flavour="asyncio")
+class ReloadsInAsyncio(Reloading):
+    async def run(self) -> None:
+        await wait_long()
+
+    async def on_reload(self) -> None:
+        self.tell()
+
+
+@actor(flavour="threading")
+class ReloadsInThread(Reloading):
+    def run(self, inbox: SyncInbox[Beat]) -> None:
+        inbox.get()
+
+    def on_reload(self) -> None:
+        self.tell()
+        if current(self).generation == 1:
+            raise Stumble("over the new settings")
+
+
+@actor(flavour="trio")
+class HearsSignals:
+    """It hears of the signals, and of what a reload came to."""
+
+    async def on_start(self) -> None:
+        current(self).daemon.subscribe(self.hear, SignalReceived, DaemonReloaded, DaemonStopping)
+
+    async def receive(self, message: Never) -> None: ...
+
+    def hear(self, event: Event) -> None:
+        match event:
+            case SignalReceived(name):
+                say(f"heard {name}")
+            case DaemonReloaded(_, failed):
+                say(f"reloaded, but not {failed}")
+            case DaemonStopping(why):
+                say(f"stopping: {why}")
+
+
+@actor(flavour="trio")
+class WaitsInTrio:
+    async def receive(self, message: Block | Beat) -> None:
+        if isinstance(message, Block):
+            say("blocks")
+            block(message.how)
+        say("waits")
+        await wait_in_trio()
+
+
+async def wait_in_trio() -> None:
+    await trio.sleep(1000)
+
+
+@actor(flavour="asyncio")
+class Handles:
+    async def receive(self, message: Beat) -> None:
+        say("handles")
+        await wait_long()
+
+
+@actor(flavour="threading", shutdown=0.1)
+class Sits:
+    def receive(self, message: Beat) -> None:
+        say("sits")
+        hear_nothing()
+
+
+@actor(flavour="asyncio")
+class Busies:
+    """All of them are at work, and when a signal comes one of them blocks its lane."""
+
+    refs: tuple[Ref[Any], ...]
+    blocker: Ref[Any]
+
+    async def on_start(self) -> None:
+        for count, ref in enumerate(self.refs):
+            ref.send(Beat(count))
+            ref.send(Beat(100))
+        current(self).daemon.subscribe(lambda event: self.blocker.send(Block("sleep")), SignalReceived)
+
+    async def receive(self, message: Never) -> None: ...
+
+
+class Clumsy(logging.Handler):
+    """A log that does something else over one record: its lock is held meanwhile."""
+
+    def __init__(self, text: str, do: Callable[[], object]) -> None:
+        super().__init__()
+        self.text, self.do = text, do
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self.text in record.getMessage():
+            self.text = "nothing any more"
+            self.do()
+
+
+def clumsy(text: str, do: Callable[[], object]) -> None:
+    logging.getLogger("trouper").addHandler(Clumsy(text, do))
+
+
+@actor(flavour="trio")
+class LogHangs:
+    """In the main thread, in the middle of a record."""
+
+    async def on_start(self) -> None:
+        clumsy("stopping", self.hang)
+
+    async def receive(self, message: Never) -> None: ...
+
+    def hang(self) -> None:
+        say(f"hangs in {threading.current_thread().name}")
+        hear_nothing()
+
+
+@actor(flavour="trio")
+class ListenerHangs:
+    async def on_start(self) -> None:
+        current(self).daemon.subscribe(self.hear, DaemonReady)
+
+    async def receive(self, message: Never) -> None: ...
+
+    def hear(self, event: DaemonReady) -> None:
+        say(f"hangs in {threading.current_thread().name}")
+        hear_nothing()
+
+
+@actor(flavour="trio")
+class SignalsInTheLog:
+    """Signals come while the main thread writes a record."""
+
+    async def on_start(self) -> None:
+        clumsy("ready after", self.signal)
+
+    async def receive(self, message: Never) -> None: ...
+
+    def signal(self) -> None:
+        for number in (signal.SIGUSR2, signal.SIGUSR1, signal.SIGHUP, signal.SIGTERM):
+            signal.raise_signal(number)
+        say("the record goes on")
+
+
+@actor(flavour="trio")
+class Restores:
+    async def on_start(self) -> None:
+        atexit.register(self.last)
+
+    async def receive(self, message: Never) -> None: ...
+
+    def last(self) -> None:
+        for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+            say(f"{signal.Signals(number).name}: {getattr(signal.getsignal(number), 'name', 'somebody else')}")
+
+
+gives_up = one_for_one(child(StopsAfterASignal), child(RaisesInTrio, Stumble), restarts=Limit(0, 30))
+boot_gives_up = one_for_one(child(StopsAfterASignal), child(FailsAfterAWhile))
+reloads = one_for_one(child(HearsSignals), child(ReloadsInTrio), child(ReloadsInAsyncio), child(ReloadsInThread))
+hears_signals = one_for_one(child(HearsSignals))
+blockers = child(WaitsInTrio).options(name="blocker")
+waiting = (child(Handles).options(name="handles"), child(Sits), child(WaitsInTrio).options(name="waits"))
+at_work = one_for_one(
+    *waiting, blockers, child(Busies, tuple(one.ref for one in waiting), blockers.ref), name="at_work"
+)
+log_hangs = one_for_one(child(LogHangs))
+listener_hangs = one_for_one(child(ListenerHangs))
+signals_in_the_log = one_for_one(child(HearsSignals), child(SignalsInTheLog))
+restores = one_for_one(child(Restores))
 slow_to_start = one_for_one(child(Idle), child(SlowToStart))
 
 

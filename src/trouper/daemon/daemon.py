@@ -246,7 +246,8 @@ class Daemon(Operator, Registry, Payloads):
             self.world.bus.publish(DaemonStopping(why))
         self.reloads.stop()
         self.control.call_later(self.stop_within, self.deadline_passed)
-        self.root.ask_halt()
+        if not self.root.failing:  # else that goes on as it is: the failure came first
+            self.root.ask_halt()
         if self.root.machine is None:
             self.finished()
 
@@ -324,16 +325,21 @@ class Root:
 
     def on_start_failed(self, node: Node, generation: int, reason: Reason) -> None:
         assert reason.cause is not None
-        self.daemon.escalate(getattr(reason.cause, "path", "/"), reason.cause)
+        self.fail(getattr(reason.cause, "path", "/"), reason.cause)
 
     def on_ended(self, node: Node, generation: int, reason: Reason) -> None:
         daemon = self.daemon
         if reason.abnormal and reason.cause is not None:
-            daemon.escalate("/", reason.cause)
+            self.fail("/", reason.cause)
         else:
             if daemon.stop_why is None:
                 log.info("the tree has ended by itself")
             daemon.finished()
+
+    def fail(self, path: str, error: BaseException) -> None:
+        """The root has given up. It may have been asked to stop after it had begun with that: the failure stands."""
+        self.daemon.escalate(path, error)
+        self.daemon.finished()
 
     def on_declined(self, node: Node, generation: int, why: str) -> None: ...
     def on_ending(self, node: Node, generation: int) -> None: ...

@@ -5,10 +5,7 @@ from __future__ import annotations
 import faulthandler
 import gc
 import logging
-import signal
 import sys
-from collections import deque
-from contextlib import suppress
 from functools import partial
 from math import isfinite
 from threading import current_thread, main_thread
@@ -18,6 +15,7 @@ import trio
 
 from trouper.daemon.daemon import Daemon
 from trouper.daemon.exits import FAILED, WRONG_TREE, end_process
+from trouper.daemon.signals import Signals
 from trouper.errors import SpecError, UsageError
 from trouper.lanes.slot import in_event_loop
 
@@ -39,9 +37,9 @@ def run(
 ) -> NoReturn:
     """Run a tree until it is told to stop, ends by itself or fails; the exit code of the process says which.
 
-    The first SIGTERM or SIGINT stops the tree in good order, a second one ends the process at once. Call it in the
-    main thread; it does not return, so that no forgotten thread can keep the process. `trouper.daemon.exits` lists
-    the exit codes.
+    The first SIGTERM or SIGINT stops the tree in good order, a second one ends the process at once; SIGHUP has actors
+    reload, and SIGUSR1 writes to the log what runs (`trouper.daemon.signals` lists them). Call it in the main thread;
+    it does not return, so that no forgotten thread can keep the process. `trouper.daemon.exits` lists the exit codes.
 
     Args:
         tree: a supervisor, or one child.
@@ -67,7 +65,7 @@ def run(
     signals = Signals(daemon)
     sys.setswitchinterval(SWITCH_INTERVAL)
     gc.set_threshold(*GC_THRESHOLD)
-    daemon.on_deadline = lambda: end_process(daemon.code or FAILED)
+    daemon.on_deadline = lambda: signals.end(daemon.code or FAILED)
     if isfinite(stall_after) and has_file(sys.stderr):
         # the only thing that works while C code holds the GIL
         daemon.watchdog.each_round = partial(faulthandler.dump_traceback_later, 3 * stall_after)
@@ -75,48 +73,8 @@ def run(
         trio.run(daemon.main, signals.listen)
     except BaseException:  # a bug of ours must not pass for a clean end
         log.critical("the control lane failed", exc_info=True)
-        end_process(FAILED)
-    end_process(daemon.code)
-
-
-class Signals:
-    """SIGTERM and SIGINT: the first stops the tree in good order, the second ends the process at once.
-
-    They are handled from before the loop begins until after it has ended, so that none becomes a KeyboardInterrupt.
-    """
-
-    def __init__(self, daemon: Daemon) -> None:
-        self.daemon = daemon
-        self.came: deque[int] = deque()
-        self.asked = False
-        self.token: trio.lowlevel.TrioToken | None = None
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self.come)
-
-    def come(self, number: int, _: object) -> None:
-        """Called by the interpreter, anywhere in the main thread's code."""
-        self.came.append(number)
-        if self.token is not None:
-            with suppress(trio.RunFinishedError):
-                self.token.run_sync_soon(self.hand_on, idempotent=True)
-
-    def listen(self) -> None:
-        """Hear them in the loop from now on, and those that have come."""
-        self.token = trio.lowlevel.current_trio_token()
-        self.hand_on()
-
-    def hand_on(self) -> None:
-        while self.came:
-            self.daemon.control.post(self.obey, self.came.popleft())
-
-    def obey(self, number: int) -> None:
-        """In the control lane."""
-        name = signal.Signals(number).name
-        if self.asked:
-            log.warning("%s while stopping: ending at once; the stop hung here:\n%s", name, self.daemon.root.stack())
-            end_process(128 + number)
-        self.asked = True
-        self.daemon.begin_stop(name)
+        signals.end(FAILED)
+    signals.end(daemon.code)
 
 
 def has_file(stream: Any) -> bool:

@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from trouper.actors.cell import Cell
 from trouper.actors.reloading import Reload
 from trouper.events import DaemonReloaded, DaemonReloading
+from trouper.supervision.snapshot import cells
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from trouper.actors.cell import Cell
     from trouper.daemon.daemon import Daemon
     from trouper.lanes.slot import Slot
     from trouper.supervision.supervisor import Branch
@@ -122,15 +123,8 @@ class Reloads:
         return mail.outcome.take() != "failed"
 
 
-def lives(branch: Branch | Any) -> Iterator[tuple[Cell, int]]:
-    """The lives of a tree that have an `on_reload`, in start order: an actor, then what it spawned."""
-    for name, state in branch.view():
-        node = branch.nodes.get(name)
-        if not isinstance(node, Cell):
-            if node is not None:
-                yield from lives(node)
-            continue
-        if node.child.definition.has_on_reload and state in {"running", "starting"}:
-            yield node, node.generation
-        if (below := node.spawner) is not None:
-            yield from lives(below)
+def lives(branch: Branch) -> Iterator[tuple[Cell, int]]:
+    """The lives of a tree that have an `on_reload`, in start order."""
+    for cell, state in cells(branch):
+        if cell.child.definition.has_on_reload and state in {"running", "starting"}:
+            yield cell, cell.generation

@@ -88,16 +88,20 @@ class Watchdog:
     def report(self, lane: Lane, seconds: float) -> None:
         """Say who holds the lane up, as far as the stack tells."""
         self.stalls += 1
-        stack, path, message = thread_stack(lane.ident), None, None
-        found = local_in_stack(lane.ident, STEPS)
-        if found is not None:
-            path, message = culprit(found)
+        stack = thread_stack(lane.ident)
+        path, message = held_up_by(lane.ident)
         at = f" in {path}" if path else ""
         if message is not None:
             at += f" over {show(message)}"
         log.error("the %s lane has not turned for %.3g s%s:\n%s", lane.name, seconds, at, stack)
         if self.bus.active:
             self.bus.publish(LaneStalled(lane.name, path, message, seconds, stack))
+
+
+def held_up_by(ident: int) -> tuple[str | None, Any]:
+    """The actor whose code a thread is in, and the message that it handles, as far as its stack tells."""
+    found = local_in_stack(ident, STEPS)
+    return (None, None) if found is None else culprit(found)
 
 
 def culprit(found: dict[str, Any]) -> tuple[str | None, Any]:

@@ -122,3 +122,8 @@ class Attempt(msgspec.Struct, frozen=True):
 
 Last = BootFailed | Down | Stopped
 Action = Start | Stop | Close | Forget | Up | Restarting | Retry | Wait | Held | Answer | Last
+
+
+def fails(last: Last | None) -> bool:
+    """Return whether this last word tells of a failure."""
+    return isinstance(last, BootFailed) or (isinstance(last, Down) and last.reason.abnormal)

@@ -27,6 +27,7 @@ from trouper.supervision.actions import (
     Stopped,
     Up,
     Wait,
+    fails,
 )
 from trouper.supervision.budget import Budget, Uptime
 
@@ -145,6 +146,11 @@ class Dynamic:
     def ending(self) -> bool:
         """Whether it stops them all: nothing is started any more."""
         return self._last is not None
+
+    @property
+    def failing(self) -> bool:
+        """Whether it stops everything because it failed."""
+        return fails(self._last)
 
     # -- what happened -------------------------------------------------------------------------------------------------
     def started(self, child_id: str, generation: int, now: float) -> None:

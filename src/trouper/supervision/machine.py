@@ -69,6 +69,7 @@ from trouper.supervision.actions import (
     Stopped,
     Up,
     Wait,
+    fails,
 )
 from trouper.supervision.budget import Budget
 from trouper.supervision.jobs import Jobs
@@ -176,6 +177,11 @@ class Machine:
             self._jobs.preempt(self._end(Stopped()))
         else:
             self._last = Stopped()
+
+    @property
+    def failing(self) -> bool:
+        """Whether it stops everything because it failed."""
+        return fails(self._last)
 
     def resume(self, now: float) -> None:
         """Try to restart again: once for each `Retry`."""

@@ -100,6 +100,17 @@ def snapshot(root: Branch, world: World) -> Snapshot:
     return _of(root, root.path, state, world, world.clock())
 
 
+def cells(branch: Branch | Any) -> Iterator[tuple[Cell, State]]:
+    """Iterate over the actors below a supervisor, and their states, in start order: each, then what it spawned."""
+    for name, state in branch.view():
+        node = branch.nodes.get(name)
+        if isinstance(node, Cell):
+            yield node, state
+            node = node.spawner
+        if node is not None:
+            yield from cells(node)
+
+
 def _of(node: Node | Branch, path: str, state: State, world: World, now: float) -> Snapshot:
     uptime = now - node.since if state in ALIVE else None
     degraded = path in world.degraded

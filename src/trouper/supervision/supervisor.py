@@ -89,6 +89,11 @@ class Branch(Orders):
         spec = self.spec
         return Machine(spec.strategy, spec.limit, spec.auto_shutdown, members, self.world.random.random)
 
+    @property
+    def failing(self) -> bool:
+        """Whether it failed, and stops what is below before it says so."""
+        return self.machine is not None and self.machine.failing
+
     def ask_halt(self) -> None:
         """Stop all below, whatever is under way."""
         if self.machine is not None:

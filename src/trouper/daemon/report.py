@@ -1,0 +1,92 @@
+"""What runs now, for the log: the tree, what each lane does, and where suspended handlers wait.
+
+It depends on nobody's answer. The tree is read in the control lane; the stacks are read, and all is written, in a
+thread of its own, which a lane that is blocked or a log that is slow may hold up for as long as it likes.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from itertools import islice
+from threading import Thread
+from typing import TYPE_CHECKING, Any
+
+from trouper.daemon.watchdog import held_up_by, request_in
+from trouper.errors import show
+from trouper.lanes.stacks import coroutine_stack, thread_stack
+from trouper.supervision.snapshot import cells, snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from trouper.daemon.daemon import Daemon
+    from trouper.lanes.lane import Lane
+    from trouper.supervision.snapshot import Snapshot
+
+log = logging.getLogger("trouper")
+
+PLACES = 1000  # of the tree, and suspended handlers, that are told; of the rest only how many there are
+NAMES = 10  # of those that wait in the same place
+NAME = "trouper report"
+
+
+def report(daemon: Daemon, why: str) -> None:
+    """In the control lane: write what runs to the log, unless that is under way already."""
+    if all(thread.name != NAME for thread in threading.enumerate()):
+        tree = snapshot(daemon.root, daemon.world)
+        Thread(target=write, args=(daemon, why, tree), name=NAME, daemon=True).start()
+
+
+def write(daemon: Daemon, why: str, tree: Snapshot) -> None:
+    log.warning("%s: the tree:\n%s", why, "\n".join(some(tree.lines(), "places")))
+    for text in stacks(daemon):
+        log.warning("%s: %s", why, text)
+
+
+def stacks(daemon: Daemon) -> Iterator[str]:
+    """What each lane of a loop, and each other thread, does; in any thread."""
+    lanes: list[Lane] = list(daemon.loops.values())
+    threads = {thread.ident: thread.name for thread in threading.enumerate() if thread.name != NAME}
+    threads.pop(daemon.control.ident, None)  # it turns, or nobody would have asked for this
+    actors = [cell for cell, _ in cells(daemon.root)]
+    for lane in lanes:
+        path, message = held_up_by(lane.ident)
+        waiting = grouped(
+            (named(cell.path, cell.message), coroutine_stack(activity.coro))
+            for cell in actors
+            if cell.ref.lane is lane and (activity := cell.activity) is not None
+        )
+        threads.pop(lane.ident, None)
+        yield "\n".join([f"the {lane.name} lane{at(path, message)}:\n{thread_stack(lane.ident)}", *waiting])
+    for cell in actors:
+        if cell.threaded and cell.generation and cell.ref.lane.ident in threads:
+            threads[cell.ref.lane.ident] = named(cell.path, cell.message)
+    yield "\n".join(
+        ["the other threads:", *grouped((name, thread_stack(ident or 0)) for ident, name in threads.items())]
+    )
+
+
+def at(path: str | None, message: Any) -> str:
+    return "" if path is None else f" in {named(path, message)}"
+
+
+def named(path: str, message: Any) -> str:
+    return path if message is None else f"{path} over {show(request_in(message))}"
+
+
+def grouped(found: Iterable[tuple[str, str]]) -> Iterator[str]:
+    """Those that are in the same place together, with the stack of one of them."""
+    groups: dict[str, list[str]] = {}
+    for name, stack in islice(found, PLACES):
+        groups.setdefault(stack, []).append(name)
+    for stack, names in groups.items():
+        more = f" and {len(names) - NAMES} more" if len(names) > NAMES else ""
+        yield f"{', '.join(names[:NAMES])}{more}:\n{stack}"
+
+
+def some(lines: Iterator[str], what: str) -> Iterator[str]:
+    yield from islice(lines, PLACES)
+    left = sum(1 for _ in lines)
+    if left:
+        yield f"... and {left} {what} more"

@@ -1,0 +1,187 @@
+"""Signals of a real process: what each does, and that none of them can be held up."""
+
+from __future__ import annotations
+
+import re
+from signal import SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2
+
+import pytest
+
+from tests.daemon.program import run_code, run_tree
+
+# -- reload ------------------------------------------------------------------------------------------------------------
+
+
+def test_sighup_reloads_in_start_order_and_one_that_fails_crashes_alone() -> None:
+    with run_tree("reloads") as program:
+        program.until_logged("ready after")
+        program.signal(SIGHUP)
+        program.until_said("reloaded, but not ('/reloads_in_thread',)")
+        assert program.said == [
+            "heard SIGHUP\n",
+            "ReloadsInTrio reloads in trouper trio\n",
+            "ReloadsInAsyncio reloads in trouper asyncio\n",
+            "ReloadsInThread reloads in /reloads_in_thread\n",
+            "reloaded, but not ('/reloads_in_thread',)\n",
+        ]
+        program.until_logged("/reloads_in_thread: generation 1 ended")
+        program.signal(SIGHUP)
+        program.until_said("reloaded, but not ()")
+        assert program.stop(SIGTERM) == 0
+        assert "reloaded 2 of 3 actors" in program.log
+        assert "reloaded 3 of 3 actors" in program.log
+
+
+def test_signals_are_events_and_sigusr2_is_nothing_else() -> None:
+    with run_tree("hears_signals") as program:
+        program.until_logged("ready after")
+        before = program.log
+        for _ in range(2):
+            program.signal(SIGUSR2)
+            program.until_said("heard SIGUSR2")
+            program.said.remove("heard SIGUSR2\n")
+        assert program.log == before
+        assert program.stop(SIGTERM) == 0
+        assert program.said == ["heard SIGTERM\n", "stopping: SIGTERM\n"]
+
+
+# -- what runs ---------------------------------------------------------------------------------------------------------
+
+
+def test_sigusr1_writes_the_tree_and_all_stacks_while_a_lane_is_blocked() -> None:
+    with run_tree("at_work") as program:
+        for line in ("sits", "handles", "waits"):
+            program.until_said(line)
+        program.until_logged("ready after")
+        program.signal(SIGUSR2)
+        program.until_said("blocks")
+        program.signal(SIGUSR1)
+        program.until_logged("SIGUSR1: the other threads")
+        program.until_logged("in hear_nothing")
+        [tree] = program.records("SIGUSR1: the tree")
+        assert re.search(r"\n  handles: running, Handles, generation 1, up \S+ s, 1 waiting\n", tree)
+        assert re.search(r"\n  sits: running, Sits, generation 1, up \S+ s, 1 waiting\n", tree)
+        [asyncio_lane] = program.records("SIGUSR1: the asyncio lane")
+        assert re.search(r"\n/handles over Beat\(count=0\):\n(.*\n)*.* in wait_long\n", asyncio_lane)
+        [trio_lane] = program.records("SIGUSR1: the trio lane in /blocker over Block(how='sleep')")
+        assert "in block\n    time.sleep(30)\n" in trio_lane
+        assert re.search(r"\n/waits over Beat\(count=2\):\n(.*\n)*.* in wait_in_trio\n", trio_lane)
+        [others] = program.records("SIGUSR1: the other threads")
+        assert re.search(r"\n/sits:\n(.*\n)*.* in hear_nothing\n", others)
+        program.signal(SIGTERM)
+        program.until_logged("stopping: SIGTERM")
+        assert program.stop(SIGTERM) == 128 + SIGTERM
+
+
+# -- a stop can always be cut short ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("first", "second"), [(SIGTERM, SIGTERM), (SIGTERM, SIGINT), (SIGINT, SIGTERM)])
+def test_a_second_signal_ends_a_process_whose_log_hangs(first: int, second: int) -> None:
+    with run_tree("log_hangs") as program:
+        program.until_logged("ready after")
+        program.signal(first)
+        program.until_said("hangs in MainThread")
+        assert program.stop(second) == 128 + second
+        assert program.seconds_to_end < 5
+
+
+def test_a_second_signal_ends_a_process_whose_control_lane_hangs() -> None:
+    with run_tree("listener_hangs") as program:
+        program.until_said("hangs in MainThread")
+        program.signal(SIGTERM)
+        assert program.stop(SIGINT) in {128 + SIGTERM, 128 + SIGINT}  # nobody says that the first has come
+        assert program.seconds_to_end < 5
+
+
+def test_signals_in_the_middle_of_a_log_record_harm_nothing() -> None:
+    with run_tree("signals_in_the_log") as program:
+        assert program.end() == 0
+        assert program.said == [
+            "the record goes on\n",
+            *(f"heard {name}\n" for name in ("SIGUSR2", "SIGUSR1", "SIGHUP", "SIGTERM")),
+            "stopping: SIGTERM\n",
+        ]
+
+
+def test_a_third_signal_cuts_the_last_words_of_a_process_that_a_second_one_ended() -> None:
+    script = """
+import atexit, signal, threading
+from tests.daemon.trees import slow_to_stop, say
+from trouper import run
+
+def last():
+    say("last words")
+    threading.Event().wait()
+
+atexit.register(last)
+run(slow_to_stop)
+"""
+    with run_code(script) as program:
+        program.until_logged("ready after")
+        program.signal(SIGTERM)
+        program.until_said("stop hangs")
+        program.signal(SIGTERM)
+        program.until_said("last words")
+        assert program.stop(SIGTERM) == 128 + SIGTERM
+        assert program.seconds_to_end < 2
+
+
+@pytest.mark.parametrize("tree", ["gives_up", "boot_gives_up"])
+def test_a_signal_while_the_root_gives_up_does_not_hide_the_failure(tree: str) -> None:
+    with run_tree(tree) as program:
+        program.until_said("stop waits")
+        assert program.stop(SIGTERM) == 70
+        assert program.said[-1] == "stop goes on\n"
+        [record] = program.records("a failure reached the root")
+        assert "Stumble" in record
+        assert program.seconds_to_end < 5
+
+
+# -- whose signals they are --------------------------------------------------------------------------------------------
+
+
+def test_what_was_ignored_stays_ignored_but_sigterm() -> None:
+    script = """
+import signal
+from tests.daemon.trees import hears_signals
+from trouper import run
+
+for number in (signal.SIGHUP, signal.SIGINT, signal.SIGUSR1, signal.SIGTERM):
+    signal.signal(number, signal.SIG_IGN)
+run(hears_signals)
+"""
+    with run_code(script) as program:
+        program.until_logged("ready after")
+        for number in (SIGHUP, SIGINT, SIGUSR1):
+            program.signal(number)
+        program.signal(SIGUSR2)
+        program.until_said("heard SIGUSR2")
+        assert program.stop(SIGTERM) == 0
+        assert program.said == ["heard SIGUSR2\n", "heard SIGTERM\n", "stopping: SIGTERM\n"]
+        assert "SIGHUP is ignored, as it was before" in program.log
+
+
+def test_last_words_have_the_handlers_that_were_there_before_run() -> None:
+    script = """
+import signal
+from tests.daemon.trees import restores, say
+from trouper import run
+
+signal.signal(signal.SIGUSR2, lambda *_: say("somebody else heard it"))
+run(restores)
+"""
+    with run_code(script) as program:
+        program.until_logged("ready after")
+        assert program.stop(SIGTERM) == 0
+        assert program.said == ["SIGHUP: SIG_IGN\n", "SIGUSR1: SIG_IGN\n", "SIGUSR2: somebody else\n"]
+
+
+def test_a_reload_signal_at_the_very_end_does_not_change_the_exit_code() -> None:
+    with run_tree("hangs_at_exit") as program:
+        program.until_said("up")
+        program.signal(SIGTERM)
+        program.until_said("last words")
+        for number in (SIGHUP, SIGUSR1, SIGUSR2):
+            program.signal(number)
+        assert program.stop(SIGTERM) == 0
