@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from tests.actors.stage import FlavourName, Note, role
+from tests.virtual.cast import play
 from trouper import Inbox, child, current, one_for_one
-from trouper.testing import Trial
+from trouper.testing import Hang, Script, Trial
 
 
 # -- mailboxes ---------------------------------------------------------------------------------------------------------
@@ -26,3 +27,22 @@ def test_a_run_that_drains_ends_though_what_lay_last_in_its_mailbox_was_no_messa
         t.advance(1)
         t.call(t.daemon.terminate_sync, "/keeps")
         assert t.now < 1.5
+
+
+def test_a_message_for_a_child_that_is_to_be_started_again_waits_for_that(flavour: FlavourName) -> None:
+    slow, script = Script(), Script()
+    again = play(script, flavour, Note, name="again")
+    with Trial(one_for_one(play(slow, "trio", name="slow"))) as t:
+        t.call(t.daemon.start_sync, again)
+        for request in (t.daemon.terminate_sync, t.daemon.delete_sync):
+            t.call(request, "/again")
+        t.call(t.daemon.terminate_sync, "/slow")
+        slow.on_start(Hang())
+        t.daemon._request("restart", "/slow")
+        t.daemon._start(again, "/")  # waits until that has started
+        t.settle()
+        again.ref.send(Note("hello"))
+        t.settle()
+        slow.release()
+        t.settle()
+        assert script.steps[-1].message == Note("hello")
