@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.actors.stage import FlavourName, Note, role
+from tests.actors.stage import Boom, Echo, FlavourName, Note, role
 from tests.virtual.cast import play
-from trouper import Inbox, child, current, one_for_one
-from trouper.testing import Hang, Script, Trial
+from trouper import Inbox, child, current, one_for_all, one_for_one
+from trouper.testing import Fail, Hang, Script, Trial
 
 
 # -- mailboxes ---------------------------------------------------------------------------------------------------------
@@ -46,3 +46,14 @@ def test_a_message_for_a_child_that_is_to_be_started_again_waits_for_that(flavou
         slow.release()
         t.settle()
         assert script.steps[-1].message == Note("hello")
+
+
+def test_a_message_for_an_actor_of_a_group_that_did_not_come_up_is_a_dead_letter(flavour: FlavourName) -> None:
+    never = play(Script(), flavour, Echo, name="never")
+    fails = Script()
+    fails.on_start(Fail(Boom()))
+    with Trial(one_for_one()) as t:
+        assert t.call(t.daemon.start_sync, one_for_all(play(fails, "trio"), never, name="group")) == "nope"
+        never.ref.send(Echo())
+        t.settle()
+        assert t.daemon.dead_letters == 1
