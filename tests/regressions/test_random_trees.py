@@ -57,3 +57,13 @@ def test_a_message_for_an_actor_of_a_group_that_did_not_come_up_is_a_dead_letter
         never.ref.send(Echo())
         t.settle()
         assert t.daemon.dead_letters == 1
+
+
+def test_who_was_added_under_the_name_of_a_declared_child_is_closed_at_the_end_too(flavour: FlavourName) -> None:
+    other = play(Script(), flavour, Note)
+    with Trial(one_for_one(play(Script(), flavour))) as t:
+        for request in (t.daemon.terminate_sync, t.daemon.delete_sync):
+            t.call(request, "/it")
+        assert t.call(t.daemon.start_sync, other) == "ok"
+    other.ref.send(Note())
+    assert t.daemon.dead_letters == 1

@@ -105,7 +105,7 @@ class Branch(Orders):
 
     def close(self, cause: BaseException | None = None) -> None:
         """Nobody plans to start it again."""
-        for node in {**self.nodes, **self.declared}.values():
+        for node in dict.fromkeys([*self.nodes.values(), *self.declared.values()]):  # two may have had one name
             node.close(cause)
 
     def stack(self) -> str:
