@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from tests.actors.stage import Boom, Echo, FlavourName, Note, role
-from tests.virtual.cast import play
+from tests.virtual.cast import play, state
 from trouper import Inbox, child, current, one_for_all, one_for_one
-from trouper.testing import Fail, Hang, Script, Trial
+from trouper.events import ActorEnded
+from trouper.testing import Fail, Hang, Script, Sleep, Trial
 
 
 # -- mailboxes ---------------------------------------------------------------------------------------------------------
@@ -67,3 +68,30 @@ def test_who_was_added_under_the_name_of_a_declared_child_is_closed_at_the_end_t
         assert t.call(t.daemon.start_sync, other) == "ok"
     other.ref.send(Note())
     assert t.daemon.dead_letters == 1
+
+
+# -- what is said ------------------------------------------------------------------------------------------------------
+def test_who_ended_while_the_daemon_stops_is_not_said_to_run(flavour: FlavourName) -> None:
+    crashes, slow = Script(), Script()
+    slow.on_stop(Sleep(3))
+    with Trial(one_for_one(play(crashes, flavour, name="crashes"), play(slow, flavour, name="slow"))) as t:
+        t.daemon.stop()
+        t.settle()
+        crashes.crash(Boom())
+        t.advance(1)
+        assert len(t.events_of(ActorEnded)) == 1
+        assert (state(t, "/crashes"), state(t, "/slow")) == ("undefined", "stopping")
+
+
+def test_who_is_not_restarted_because_the_daemon_stops_is_not_said_to_start(flavour: FlavourName) -> None:
+    crashes, slow = Script(), Script()
+    slow.on_stop(Sleep(3))
+    inner = one_for_one(play(crashes, flavour, name="crashes"), name="inner")
+    with Trial(one_for_one(inner, play(slow, flavour, name="slow"))) as t:
+        for _ in range(2):
+            crashes.crash(Boom())
+            t.settle()
+        assert state(t, "/inner/crashes") == "backoff"
+        t.daemon.stop()
+        t.advance(2)
+        assert (state(t, "/inner/crashes"), state(t, "/slow")) == ("undefined", "stopping")

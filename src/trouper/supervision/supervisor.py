@@ -156,7 +156,16 @@ class Branch(Orders):
     def view(self) -> list[tuple[str, Any]]:
         """Names and states; any thread may ask."""
         machine = self.machine  # of what an actor spawned, another thread may let go of it meanwhile
-        return machine.view() if machine is not None else [(name, "undefined") for name in list(self.nodes)]
+        if machine is None:
+            return [(name, "undefined") for name in list(self.nodes)]
+        view: list[tuple[str, Any]] = list(machine.view())
+        if self.world.stopping:  # from then on the machine is not told of what ended, nor of what was not begun
+            view = [(name, "undefined" if self.is_gone(name) else state) for name, state in view]
+        return view
+
+    def is_gone(self, name: str) -> bool:
+        node = self.nodes.get(name)
+        return node is not None and node.gone > 0 and not node.abandoned
 
 
 def refuse_kept(nodes: Iterable[Placed]) -> None:
