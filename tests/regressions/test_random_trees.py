@@ -7,7 +7,7 @@ from typing import Any
 from tests.actors.stage import Boom, Echo, FlavourName, Note, role
 from tests.virtual.cast import play, state
 from trouper import Inbox, child, current, one_for_all, one_for_one
-from trouper.events import ActorEnded
+from trouper.events import ActorEnded, DaemonReady, SupervisorEnded
 from trouper.testing import Fail, Hang, Script, Sleep, Trial
 
 
@@ -95,3 +95,14 @@ def test_who_is_not_restarted_because_the_daemon_stops_is_not_said_to_start(flav
         t.daemon.stop()
         t.advance(2)
         assert (state(t, "/inner/crashes"), state(t, "/slow")) == ("undefined", "stopping")
+
+
+def test_a_tree_that_has_ended_is_not_said_to_be_ready(flavour: FlavourName) -> None:
+    @role(flavour, significant=True, restart="temporary")
+    class Short:
+        async def run(self) -> None:
+            """Done at once."""
+
+    with Trial(one_for_one(child(Short), auto_shutdown="any_significant")) as t:
+        told = [type(event) for event in t.events if isinstance(event, DaemonReady | SupervisorEnded)]
+        assert told in ([SupervisorEnded], [DaemonReady, SupervisorEnded])
