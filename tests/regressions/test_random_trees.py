@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.actors.stage import Boom, Echo, FlavourName, Note, role
+import pytest
+
+from tests.actors.stage import Boom, Crash, Echo, FlavourName, Note, role
 from tests.virtual.cast import play, state
 from trouper import Inbox, child, current, one_for_all, one_for_one
 from trouper.events import ActorEnded, DaemonReady, SupervisorEnded
@@ -106,3 +108,27 @@ def test_a_tree_that_has_ended_is_not_said_to_be_ready(flavour: FlavourName) -> 
     with Trial(one_for_one(child(Short), auto_shutdown="any_significant")) as t:
         told = [type(event) for event in t.events if isinstance(event, DaemonReady | SupervisorEnded)]
         assert told in ([SupervisorEnded], [DaemonReady, SupervisorEnded])
+
+
+# -- ends --------------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("seed", range(10))
+def test_who_ended_by_itself_is_not_killed_with_who_spawned_it_and_not_found_unkillable(
+    seed: int, flavour: FlavourName
+) -> None:
+    @role(flavour, restart="temporary")
+    class Spawned:
+        async def receive(self, message: Crash) -> None:
+            raise Boom
+
+    @role(flavour, shutdown=0)
+    class Spawner:
+        async def receive(self, message: Note) -> None:
+            message.text(current(self).spawn(child(Spawned)))
+
+    slow, spawner, born = Script(), child(Spawner), []
+    slow.on_stop(Sleep(8))
+    with Trial(one_for_one(play(slow, flavour, name="slow", shutdown=9), spawner), seed=seed) as t:
+        spawner.ref.send(Note(born.append))
+        t.settle()
+        born[0].send(Crash())
+    assert t.now > 8

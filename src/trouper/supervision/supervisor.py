@@ -99,7 +99,8 @@ class Branch(Orders):
         """Stop all below, at once."""
         self.killing = True
         for node in list(self.nodes.values()):  # a threading actor may spawn meanwhile
-            if node.deadline is not None or node.halted == node.generation > 0:
+            waited_for = node.halted == node.generation > 0 and node.gone != node.generation and not node.abandoned
+            if node.deadline is not None or waited_for:
                 self.kill_node(node, KILLED)
         self.ask_halt()
 
