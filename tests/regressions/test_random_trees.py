@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 
 import pytest
 
 from tests.actors.stage import Boom, Crash, Echo, FlavourName, Note, role
 from tests.virtual.cast import play, state
-from trouper import Inbox, child, current, one_for_all, one_for_one
+from trouper import Declined, Inbox, child, current, one_for_all, one_for_one
 from trouper.events import ActorEnded, DaemonReady, SupervisorEnded
 from trouper.testing import Fail, Hang, Script, Sleep, Trial
 
@@ -132,3 +134,21 @@ def test_who_ended_by_itself_is_not_killed_with_who_spawned_it_and_not_found_unk
         t.settle()
         born[0].send(Crash())
     assert t.now > 8
+
+
+def test_the_ref_of_an_actor_that_declined_does_not_keep_it(flavour: FlavourName) -> None:
+    lives: list[Any] = []
+
+    @role(flavour)
+    class Declines:
+        async def on_start(self) -> None:
+            lives.append(weakref.ref(self))
+            raise Declined
+
+        async def receive(self, message: Note) -> None: ...
+
+    declines = child(Declines)
+    with Trial(one_for_one(declines)):
+        gc.collect()
+        assert [life() for life in lives] == [None]
+    assert declines.ref.path == "/declines"
