@@ -57,6 +57,15 @@ def test_a_failed_boot_stops_what_runs_in_reverse() -> None:
     assert rig.stopped("a") == [BootFailed("c", NOPE)]
 
 
+def test_who_is_over_is_not_said_to_run_though_its_end_is_judged_later() -> None:
+    rig = Rig("a", "b", Member("c", optional=True), "d")
+    rig.boot()
+    rig.started("a")
+    assert rig.started("b") == [Start("c", 1), Start("d", 1)]
+    assert rig.exited("a") == rig.failed("c") == []
+    assert rig.states() == {"a": "undefined", "b": "running", "c": "undefined", "d": "starting"}
+
+
 def test_a_failed_boot_needs_no_stop_of_what_died_meanwhile() -> None:
     rig = Rig("a", "b")
     rig.boot()

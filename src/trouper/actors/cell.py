@@ -35,7 +35,7 @@ from trouper.errors import (
     Declined,
 )
 from trouper.lanes.lane import HELD, step_coroutines
-from trouper.reasons import KILLED, SHUTDOWN, crashed, start_failed
+from trouper.reasons import KILLED, SHUTDOWN, Reason, crashed, start_failed
 
 if TYPE_CHECKING:
     from contextvars import Context as Variables
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
         LeakedScope,
     )
     from trouper.lanes.lane import Activity, Held, Lane
-    from trouper.reasons import Reason
 
 log = logging.getLogger("trouper")
 
@@ -197,6 +196,7 @@ class Cell(Reloading):
         boss, why = self.boss, self.judge(error)
         if isinstance(error, Declined):
             self.report = boss.on_declined, error.why
+            why = Reason("normal", None, error.why)  # no failure, whose traceback would keep the instance
         elif self.reason is None:  # not halted, killed or timed out meanwhile
             reason = start_failed(why.cause) if why.kind == "crashed" and why.cause is not None else why
             self.report = boss.on_start_failed, reason

@@ -131,7 +131,7 @@ class Inbox(BaseInbox[M_co]):
         try:
             ref.step = self._cell.handler_step
             ref.queued = False
-            if not ref.box:
+            if not ref.box and not self._over():  # what lay there may have been no message any more
                 await waiter.wait()
         finally:
             self._waiter = None

@@ -177,8 +177,8 @@ class Life:
         return f"<{self.path} generation {self.generation}, {self.state}>"
 
     def let_go(self) -> None:
-        """It got no place in the tree after all."""
-        if self.generation == 0:
+        """It got no place in the tree after all. One that is closed stays so: its ref knows what becomes of letters."""
+        if self.generation == 0 and self.state != CLOSED:
             self.ref.cell = None  # type: ignore[assignment]  # pyright: ignore[reportAttributeAccessIssue]
 
     def stack(self) -> str:

@@ -257,7 +257,8 @@ class Ref(Generic[M_contra]):
         self.cell = cell
         if mailbox is not self.mailbox:
             self.configure(mailbox)
-        if self.accepts is NOTHING:
+        if self.accepts is NOTHING:  # it was closed: as a new one, it takes messages, and no lane looks at them yet
+            self.queued, self.step = True, step_held
             self.open()
 
     def configure(self, mailbox: Mailbox) -> None:

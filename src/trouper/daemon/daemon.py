@@ -315,7 +315,7 @@ class Root:
 
     def on_started(self, node: Node, generation: int) -> None:
         daemon = self.daemon
-        if daemon.stop_why is None:
+        if daemon.stop_why is None and daemon.root.machine is not None:  # it may have ended as soon as it was up
             seconds = daemon.world.clock() - daemon.began
             log.info("ready after %.3g s", seconds)
             if daemon.world.bus.active:

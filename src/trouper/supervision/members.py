@@ -25,6 +25,7 @@ Restart = Literal["permanent", "transient", "temporary"]
 State = Literal["undefined", "starting", "running", "stopping", "restarting", "backoff", "held"]
 """`restarting` waits for its turn, `backoff` for its time; `held` is down until an operator releases it."""
 
+RUNS: Final = frozenset({"starting", "running"})
 PENDING: Final = frozenset({"restarting", "backoff"})
 MOTION: Final = frozenset({"starting", "stopping", "restarting", "backoff"})
 
@@ -182,5 +183,5 @@ class Members:
         return [child for child in self if child.state == "undefined" and not child.closed and child not in awaited]
 
     def view(self) -> list[tuple[str, State]]:
-        """Id and state of each, in start order."""
-        return [(child.id, child.state) for child in self]
+        """Id and state of each, in start order; of one that is over and not judged yet, that it is down."""
+        return [(child.id, "undefined" if child.over and child.state in RUNS else child.state) for child in self]

@@ -104,13 +104,14 @@ class Branch(Orders):
         """Stop all below, at once."""
         self.killing = True
         for node in list(self.nodes.values()):  # a threading actor may spawn meanwhile
-            if node.deadline is not None or node.halted == node.generation > 0:
+            waited_for = node.halted == node.generation > 0 and node.gone != node.generation and not node.abandoned
+            if node.deadline is not None or waited_for:
                 self.kill_node(node, KILLED)
         self.ask_halt()
 
     def close(self, cause: BaseException | None = None) -> None:
         """Nobody plans to start it again."""
-        for node in {**self.nodes, **self.declared}.values():
+        for node in dict.fromkeys([*self.nodes.values(), *self.declared.values()]):  # two may have had one name
             node.close(cause)
 
     def stack(self) -> str:
@@ -161,7 +162,16 @@ class Branch(Orders):
     def view(self) -> list[tuple[str, Any]]:
         """Names and states; any thread may ask."""
         machine = self.machine  # of what an actor spawned, another thread may let go of it meanwhile
-        return machine.view() if machine is not None else [(name, "undefined") for name in list(self.nodes)]
+        if machine is None:
+            return [(name, "undefined") for name in list(self.nodes)]
+        view: list[tuple[str, Any]] = list(machine.view())
+        if self.world.stopping:  # from then on the machine is not told of what ended, nor of what was not begun
+            view = [(name, "undefined" if self.is_gone(name) else state) for name, state in view]
+        return view
+
+    def is_gone(self, name: str) -> bool:
+        node = self.nodes.get(name)
+        return node is not None and node.gone > 0 and not node.abandoned
 
 
 def refuse_kept(nodes: Iterable[Placed]) -> None:

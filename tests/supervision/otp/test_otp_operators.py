@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from threading import Event as Bell
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -370,6 +371,7 @@ def test_a_look_at_a_supervisor_that_another_thread_ends_meanwhile_finds_it_down
         """Its machine is gone when it is looked at a second time."""
 
         nodes = {"one": None}  # noqa: RUF012 - never changed
+        world = SimpleNamespace(stopping=False)
         looks = 0
 
         @property
