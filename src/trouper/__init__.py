@@ -32,7 +32,7 @@ from trouper.actors.ref import Ref
 from trouper.actors.router import Router
 from trouper.actors.timer import TimerHandle
 from trouper.actors.watching import Terminated
-from trouper.daemon import Daemon, open_daemon, run
+from trouper.daemon import Daemon, Listener, listener, open_daemon, run
 from trouper.errors import (
     ActorRestarted,
     ActorStopped,
@@ -98,6 +98,7 @@ from trouper.events import (
     SupervisorEnded,
     SupervisorStarted,
 )
+from trouper.logs import ActorFilter, setup_logging
 from trouper.mailbox.mailbox import Mailbox
 from trouper.messages import Asked, Message, ReceiveTimeout, Request
 from trouper.patience import Backoff, Persist
@@ -109,6 +110,7 @@ from trouper.supervision.spec import Child, Limit, Supervisor, child, one_for_al
 __all__ = [
     "ActorDeclined",
     "ActorEnded",
+    "ActorFilter",
     "ActorHeld",
     "ActorReleased",
     "ActorRestarted",
@@ -145,6 +147,7 @@ __all__ = [
     "LaneStalled",
     "LeakedScope",
     "Limit",
+    "Listener",
     "Mailbox",
     "MailboxFull",
     "MailboxOverflow",
@@ -193,10 +196,12 @@ __all__ = [
     "actor",
     "child",
     "current",
+    "listener",
     "one_for_all",
     "one_for_one",
     "open_daemon",
     "pool",
     "rest_for_one",
     "run",
+    "setup_logging",
 ]

@@ -124,9 +124,9 @@ def command(*words: str, cwd: Path) -> Program:
     )
 
 
-def run_tree(name: str) -> Program:
+def run_tree(name: str, *options: str) -> Program:
     """`trouper run` of a tree in `trees.py`."""
-    return Program(Forked("command", "run", f"{TREES}:{name}"))
+    return Program(Forked("command", "run", f"{TREES}:{name}", *options))
 
 
 def run_script(name: str, **options: float) -> Program:

@@ -160,6 +160,7 @@ def test_a_blocked_lane_is_reported_and_the_others_go_on(lane: str, how: str) ->
     with run_script(f"{lane}_{how}", stall_after=0.2) as program:
         program.until_said("beat 2 in generation 2")
         assert f"{lane} stalls in /blocker over Block(how='{how[:-1]}')\n" in program.said
+        program.until_logged("in block\n")  # a thread writes the log
         [record] = program.records("has not turned")
         assert f"the {lane} lane" in record
         assert f"in /blocker over Block(how='{how[:-1]}')" in record

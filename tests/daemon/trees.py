@@ -11,6 +11,7 @@ import logging
 import logging.handlers
 import signal
 import socketserver
+import subprocess
 import sys
 import threading
 import time
@@ -622,6 +623,27 @@ class HangsAtExit:
 
 lingers = one_for_one(child(Lingers))
 hangs_at_exit = one_for_one(child(HangsAtExit))
+
+
+# -- what logs ---------------------------------------------------------------------------------------------------------
+
+
+@actor(flavour="threading")
+class Logs:
+    """It logs, leaves a child process behind and hangs the process at its exit."""
+
+    def on_start(self) -> None:
+        child_process = subprocess.Popen(["sleep", "1000"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S607 - the one on the path
+        say(f"child {child_process.pid}")
+
+    def receive(self, message: Never) -> None: ...
+
+    def on_stop(self, reason: Reason) -> None:
+        logging.getLogger("logs").info("the last %s", "\n".join(map(str, range(1000))))
+        atexit.register(hear_nothing)
+
+
+logs = one_for_one(child(Logs))
 
 
 # -- what can be heard -------------------------------------------------------------------------------------------------

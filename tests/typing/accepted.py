@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import threading
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any, Generic, Never, TypeVar, assert_type
 
 import attrs
@@ -22,6 +24,7 @@ from trouper import (
     DeadLetter,
     Inbox,
     Limit,
+    Listener,
     Mailbox,
     Message,
     Pool,
@@ -38,11 +41,14 @@ from trouper import (
     actor,
     child,
     current,
+    listener,
     one_for_all,
     one_for_one,
     open_daemon,
     pool,
     rest_for_one,
+    run,
+    setup_logging,
 )
 
 T = TypeVar("T")
@@ -381,3 +387,32 @@ def look_up(daemon: Daemon) -> None:
     daemon.unregister("averages")
     if (found := daemon.lookup(Averages, "averages")) is not None:
         found.send(Sample("load", 0.5))
+
+
+# -- what an operator is given -----------------------------------------------------------------------------------------
+@actor(flavour=asyncio)
+class Front:
+    http: Listener
+
+    async def on_start(self) -> None:
+        self.server = await asyncio.start_server(self.serve, sock=self.http.open())
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None: ...
+
+    async def receive(self, message: Never) -> None: ...
+
+
+front = child(Front, listener("http", bind="127.0.0.1:8080"))
+child(Front, http=listener("dns", kind="datagram"))
+
+
+def operate() -> None:
+    setup_logging("debug", layout="json", target=Path("log"))
+    setup_logging(target="journal")
+    run(front, lock=Path("lock"))
+
+
+async def embed() -> None:
+    async with open_daemon(front, notify=True) as daemon:
+        assert_type(daemon.restarts, int)
+        assert_type(listener("http").open_all(), list[socket.socket])

@@ -16,6 +16,7 @@ from trouper import (
     Daemon,
     Inbox,
     Limit,
+    Listener,
     Mailbox,
     Ref,
     ReplyTo,
@@ -24,10 +25,12 @@ from trouper import (
     actor,
     child,
     current,
+    listener,
     one_for_one,
     open_daemon,
     pool,
     run,
+    setup_logging,
 )
 
 from .accepted import (
@@ -274,3 +277,21 @@ def wrong_names(daemon: Daemon) -> None:
     daemon.lookup("averages")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
     daemon.register("averages", averages)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     assert wide
+
+
+@actor(flavour=asyncio)
+class WrongFront:
+    http: Listener
+
+    async def receive(self, message: Never) -> None:
+        self.http.open().open()  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def wrong_operation() -> None:
+    listener("http", kind="raw")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    listener("http", "127.0.0.1:8080")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    listener("http").name = "other"  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+    child(WrongFront, "127.0.0.1:8080")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    setup_logging(layout="xml")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    setup_logging("info", "json")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    run(child(WrongFront, listener("http")), lock=1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

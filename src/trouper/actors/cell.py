@@ -23,6 +23,7 @@ from trouper.actors.inbox import Inbox, SyncInbox
 from trouper.actors.life import DRAINING, RUNNING, STARTING, STOPPING
 from trouper.actors.ref import handling
 from trouper.actors.reloading import Reloading
+from trouper.actors.speaker import enter_beside, life
 from trouper.actors.steps import (
     step_held,
     step_inbox,
@@ -86,8 +87,9 @@ class Cell(Reloading):
             self.refuses = False
             ref.open()
         variables: Variables = self.world.context.copy()
-        variables.run(handling.set, self)
-        ref.run = variables.run
+        run = ref.run = variables.run
+        run(handling.set, self)
+        run(life.set, self.generation)
         ref.queued = True
         ref.step = step_start
         lane.enqueue(ref)
@@ -119,6 +121,7 @@ class Cell(Reloading):
         """In a thread of its own: ask the user's code to let go of what blocks it."""
         instance = self.instance
         if instance is not None and self.busy:
+            enter_beside(self)
             try:
                 instance.interrupt()
             except Exception:

@@ -10,7 +10,7 @@ import trio
 
 from trouper.actors.ask import STASHED
 from trouper.actors.letters import Letters
-from trouper.actors.ref import handling
+from trouper.actors.speaker import step_aside
 from trouper.actors.steps import (
     step_held,
     step_hook,
@@ -129,7 +129,7 @@ class Hooks(Letters):
 
 async def in_background(fn: Callable[..., Awaitable[object]], *args: Any) -> None:
     """A background task may ask its own actor: no handler waits for it."""
-    handling.set(None)
+    step_aside()
     await fn(*args)
 
 

@@ -9,6 +9,7 @@ from threading import Lock, get_ident
 from typing import TYPE_CHECKING, Any, Protocol
 
 from trouper.actors.ask import Ask
+from trouper.actors.speaker import ABOUT
 from trouper.actors.watching import Watching
 from trouper.errors import show
 from trouper.events import Bus, DeadLetter, MailboxOverflow
@@ -96,10 +97,10 @@ class World:
         self.daemon: Daemon | None = None
         self.stopping = False  # nothing is started any more
         self.over = False
-        self.dead_letters = 0
+        self.dead_letters = self.restarts = 0
         self.degraded: dict[str, float] = {}  # what is down and tried for ever, and since when
         self.publishing: set[int] = set()  # threads in which a dead letter is being told
-        self.counting = Lock()  # any thread may find a letter dead
+        self.counting = Lock()  # any thread may find a letter dead, and any lane restart something
         self.quiet_until: dict[tuple[str, str], float] = {}
         self.suppressed: Counter[tuple[str, str]] = Counter()
         self.many = MANY
@@ -116,6 +117,11 @@ class World:
                 self.bus.publish(DeadLetter(ref.path or repr(ref), message, why))
             finally:
                 self.publishing.discard(here)
+
+    def restarted(self) -> None:
+        """A supervisor restarts something by itself."""
+        with self.counting:
+            self.restarts += 1
 
     def overflowed(self, ref: Ref[Any], item: object) -> None:
         """The mailbox was full and this message was dropped."""
@@ -135,7 +141,8 @@ class World:
             self.many = max(MANY, 2 * len(self.quiet_until))  # a look at all of them, and not once for each new one
         self.quiet_until[key] = now + LOG_EVERY
         more = f" ({left} more since the last such record)" if (left := self.suppressed.pop(key, 0)) else ""
-        log.log(level, "%s: %s: %s%s", path, kind, text, more)
+        about = {"path": path, "generation": getattr(ref.cell, "generation", 0), "lane": ref.definition.flavour}
+        log.log(level, "%s: %s: %s%s", path, kind, text, more, extra={ABOUT: about})
 
     def forget_quiet(self, now: float) -> None:
         """Let go of those whose time is over, and say how much was held back."""

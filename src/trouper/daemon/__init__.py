@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from trouper.daemon.daemon import Daemon
 from trouper.daemon.embedded import open_daemon
+from trouper.daemon.listeners import Listener, listener
 from trouper.daemon.process import run
 
-__all__ = ["Daemon", "open_daemon", "run"]
+__all__ = ["Daemon", "Listener", "listener", "open_daemon", "run"]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import logging
+import os
 from contextvars import copy_context
 from threading import Event, Lock, Thread
 from time import monotonic
@@ -19,6 +20,7 @@ import trio
 
 from trouper.actors.world import World
 from trouper.daemon.exits import FAILED, OK, code_of
+from trouper.daemon.listeners import Sockets
 from trouper.daemon.operator import Operator
 from trouper.daemon.payloads import Payloads
 from trouper.daemon.registry import Registry
@@ -36,7 +38,7 @@ from trouper.supervision.spec import Supervisor
 from trouper.supervision.supervisor import branch_of, refuse_kept
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
     from random import Random
 
     from trouper.actors.cell import Cell
@@ -112,6 +114,9 @@ class Daemon(Operator, Registry, Payloads):
         self.said = "it did not stop in time"  # how it failed, if it did
         self.on_failed: Callable[[], object] = lambda: None
         self.on_deadline: Callable[[], object] = lambda: None
+        self.announce: Callable[[TrouperEvent], object] = lambda _: None
+        self.companions: list[Callable[[], Awaitable[object]]] = []  # run in the control lane, beside the watchdog
+        self.sockets = Sockets(os.environ)
 
     # -- for users ---------------------------------------------------------------------------------------------------
     def stop(self, why: str = "asked to") -> None:
@@ -142,6 +147,11 @@ class Daemon(Operator, Registry, Payloads):
     def dead_letters(self) -> int:
         """How many messages nobody handled."""
         return self.world.dead_letters
+
+    @property
+    def restarts(self) -> int:
+        """How many times a supervisor has restarted something by itself."""
+        return self.world.restarts
 
     # -- lanes -------------------------------------------------------------------------------------------------------
     def open_lane(self, flavour: str) -> LoopLane:
@@ -197,7 +207,8 @@ class Daemon(Operator, Registry, Payloads):
                 nursery.start_soon(self.run_control, nursery, started)
                 await started.wait()
                 begun()
-                nursery.start_soon(self.watchdog.watch)
+                for watch in (self.watchdog.watch, *self.companions):
+                    nursery.start_soon(watch)
                 self.control.post(self.begin)
                 await self.ended.wait()
                 await self.close_lanes()
@@ -208,6 +219,7 @@ class Daemon(Operator, Registry, Payloads):
             self.on_failed()
         finally:
             self.world.over = True
+            self.sockets.close()
             self.root.close(self.cause)  # what did not stop in time, too
             self.reloads.stop()
             self.end_calls()
@@ -230,6 +242,12 @@ class Daemon(Operator, Registry, Payloads):
             for ended in self.threads.values():
                 await ended.wait()
 
+    def tell(self, event: TrouperEvent) -> None:
+        """A step of the daemon itself."""
+        self.announce(event)
+        if self.world.bus.active:
+            self.world.bus.publish(event)
+
     def begin(self) -> None:
         """Boot the tree, unless a stop was asked for already."""
         if self.stop_why is None:
@@ -242,8 +260,7 @@ class Daemon(Operator, Registry, Payloads):
         self.stop_why = why
         self.world.stopping = True
         log.info("stopping: %s", why)
-        if self.world.bus.active:
-            self.world.bus.publish(DaemonStopping(why))
+        self.tell(DaemonStopping(why))
         self.reloads.stop()
         self.control.call_later(self.stop_within, self.deadline_passed)
         if not self.root.failing:  # else that goes on as it is: the failure came first
@@ -270,8 +287,7 @@ class Daemon(Operator, Registry, Payloads):
         if self.cause is None:
             self.cause, self.code, self.said = error, code_of(error), told(path, error)
             self.on_failed()
-            if self.world.bus.active:
-                self.world.bus.publish(Escalated(path, error))
+            self.tell(Escalated(path, error))
             level = logging.INFO if isinstance(error, SystemExit) else logging.CRITICAL
             log.log(level, "a failure reached the root: %s", self.said, exc_info=traceback_of(error))
         self.begin_stop(f"a failure of {path}")
@@ -318,8 +334,7 @@ class Root:
         if daemon.stop_why is None and daemon.root.machine is not None:  # it may have ended as soon as it was up
             seconds = daemon.world.clock() - daemon.began
             log.info("ready after %.3g s", seconds)
-            if daemon.world.bus.active:
-                daemon.world.bus.publish(DaemonReady(seconds))
+            daemon.tell(DaemonReady(seconds))
         daemon.ready.put(None)
         daemon.reloads.go_on()
 

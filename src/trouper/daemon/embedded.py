@@ -7,6 +7,7 @@ process and touches no signal.
 from __future__ import annotations
 
 import asyncio
+import os
 from contextlib import suppress
 from threading import Thread
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ import trio
 
 from trouper.daemon.daemon import Daemon
 from trouper.daemon.exits import OK
+from trouper.daemon.notify import tell_systemd
 from trouper.errors import DaemonFailed
 from trouper.lanes.asyncio_lane import AsyncioLane, own_task
 from trouper.lanes.slot import in_asyncio
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from types import TracebackType
 
+    from trouper.daemon.notify import Systemd
     from trouper.supervision.spec import Child, Supervisor
 
 
@@ -37,6 +40,8 @@ class open_daemon:  # noqa: N801 - used like a function
         tree: a supervisor, or one child.
         stop_within: seconds for the whole stop.
         stall_after: seconds without a turn after which a lane is reported.
+        notify: whether systemd, if it started the process, is told of this daemon as `run` tells it: ready, stopping,
+            counts and watchdog.
 
     The block is entered, with the `Daemon`, when the tree is ready. When it is left, however it is left, the tree is
     stopped, and the block's own exception goes on as it is. If a failure reaches the root, the block is cancelled.
@@ -53,12 +58,22 @@ class open_daemon:  # noqa: N801 - used like a function
         ```
     """
 
-    def __init__(self, tree: Child[Any] | Supervisor, *, stop_within: float = 60.0, stall_after: float = 5.0) -> None:
-        self._tree = tree
+    def __init__(
+        self,
+        tree: Child[Any] | Supervisor,
+        *,
+        stop_within: float = 60.0,
+        stall_after: float = 5.0,
+        notify: bool = False,
+    ) -> None:
+        self._tree, self._notify = tree, notify
         self._stop_within, self._stall_after = stop_within, stall_after
+        self._systemd: Systemd | None = None
 
     async def __aenter__(self) -> Daemon:
         self._daemon = daemon = Daemon(self._tree, stop_within=self._stop_within, stall_after=self._stall_after)
+        if self._notify:
+            self._systemd = tell_systemd(daemon, os.environ)
         self._host = host = AsyncioHost(daemon) if in_asyncio() else TrioHost(daemon)
         daemon.loops[host.lane.flavour] = host.lane
         host.lane.on_broken = daemon.lane_broke
@@ -96,6 +111,8 @@ class open_daemon:  # noqa: N801 - used like a function
 
     async def _end(self) -> None:
         await self._daemon.over.wait()
+        if self._systemd is not None:
+            self._systemd.ended()
         self._host.lane.close()
         await self._host.closed()
         for thread in (self._thread, *self._daemon.threads, *self._daemon.idle_threads):

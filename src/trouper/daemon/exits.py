@@ -4,7 +4,7 @@
 |---|---|
 | 0 | asked to stop, or finished by itself |
 | 70 | a failure reached the root, or something could not be stopped (`EX_SOFTWARE`) |
-| 75 | another instance holds the lock (`EX_TEMPFAIL`); there is no lock yet |
+| 75 | another instance holds the lock (`EX_TEMPFAIL`) |
 | 78 | the tree or its configuration is wrong (`EX_CONFIG`) |
 | 128 + n | a second signal n cut the shutdown short |
 | any | the code of a `SystemExit` that an actor raised |
@@ -21,6 +21,8 @@ import sys
 from contextlib import suppress
 from threading import Thread
 from typing import TYPE_CHECKING
+
+from trouper.logs.writer import flush_logs
 
 if TYPE_CHECKING:
     from typing import NoReturn
@@ -56,6 +58,7 @@ def end_process(code: int) -> NoReturn:
 
 
 def last_words() -> None:
+    flush_logs()  # first: an atexit handler may hang
     with suppress(BaseException):
         atexit._run_exitfuncs()
     with suppress(BaseException):

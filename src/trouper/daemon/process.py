@@ -5,6 +5,7 @@ from __future__ import annotations
 import faulthandler
 import gc
 import logging
+import os
 import sys
 from functools import partial
 from math import isfinite
@@ -14,12 +15,17 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from trouper.daemon.daemon import Daemon
-from trouper.daemon.exits import FAILED, WRONG_TREE, end_process
+from trouper.daemon.exits import FAILED, LOCKED, WRONG_TREE, end_process
+from trouper.daemon.listeners import forget_passed
+from trouper.daemon.lock import Lock, Locked
+from trouper.daemon.notify import tell_systemd
 from trouper.daemon.signals import Signals
 from trouper.errors import SpecError, UsageError
 from trouper.lanes.slot import in_event_loop
+from trouper.logs import setup_logging
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from typing import NoReturn
 
     from trouper.supervision.spec import Child, Supervisor
@@ -29,11 +35,17 @@ log = logging.getLogger("trouper")
 # seconds; with the default of 5 ms a flooded lane keeps other threads waiting for up to a second. Who waits beside two
 # flooded lanes is passed over by chance: a quarter of a slice makes that half as long as half a slice does.
 SWITCH_INTERVAL = 0.00025
+STOP_WITHIN = 60.0  # seconds; below the 90 of systemd
 GC_THRESHOLD = (100_000, 50, 1000)  # the default costs a factor of two to three where many actors are made
 
 
 def run(
-    tree: Child[Any] | Supervisor, *, stop_within: float = 60.0, stall_after: float = 5.0, uvloop: bool = False
+    tree: Child[Any] | Supervisor,
+    *,
+    stop_within: float = STOP_WITHIN,
+    stall_after: float = 5.0,
+    uvloop: bool = False,
+    lock: str | Path | None = None,
 ) -> NoReturn:
     """Run a tree until it is told to stop, ends by itself or fails; the exit code of the process says which.
 
@@ -46,6 +58,10 @@ def run(
         stop_within: seconds for the whole stop.
         stall_after: seconds without a turn after which a lane is reported.
         uvloop: whether the asyncio lane runs on uvloop, which the extra `trouper[uvloop]` installs.
+        lock: a file that one process at a time can hold; the exit code is 75 if another one does.
+
+    Where no logging is configured, records of level `info` go to stderr. If systemd started the process it is told
+    when the tree is ready, how it does, and that it turns.
 
     Raises:
         UsageError: this is not the main thread, or uvloop is not installed.
@@ -56,13 +72,20 @@ def run(
             " elsewhere use `async with open_daemon(tree)`"
         )
     if not logging.root.handlers:
-        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        setup_logging()
     try:
         daemon = Daemon(tree, stop_within=stop_within, stall_after=stall_after, uvloop=uvloop)
+        if lock is not None:
+            Lock(lock)
     except SpecError as error:
-        log.critical("the tree is wrong: %s", error)
+        log.critical("the tree or an option is wrong: %s", error)
         end_process(WRONG_TREE)
+    except Locked as error:
+        log.critical("%s", error)
+        end_process(LOCKED)
     signals = Signals(daemon)
+    systemd = tell_systemd(daemon, os.environ)
+    forget_passed(os.environ)
     sys.setswitchinterval(SWITCH_INTERVAL)
     gc.set_threshold(*GC_THRESHOLD)
     daemon.on_deadline = lambda: signals.end(daemon.code or FAILED)
@@ -74,6 +97,8 @@ def run(
     except BaseException:  # a bug of ours must not pass for a clean end
         log.critical("the control lane failed", exc_info=True)
         signals.end(FAILED)
+    if systemd is not None:
+        systemd.ended()
     signals.end(daemon.code)
 
 

@@ -83,12 +83,11 @@ class Reloads:
 
     async def all(self, scope: trio.CancelScope) -> tuple[str, ...]:
         """Have all reload; the paths of those that did not."""
-        daemon, bus = self.daemon, self.daemon.world.bus
+        daemon = self.daemon
         began, left, failed = daemon.world.clock(), list(lives(daemon.root)), list[str]()
         count = len(left)
         log.info("reloading")
-        if bus.active:
-            bus.publish(DaemonReloading())
+        daemon.tell(DaemonReloading())
         with scope:
             while left:
                 cell, generation = left[0]
@@ -100,8 +99,7 @@ class Reloads:
             seconds = daemon.world.clock() - began
             level, said = (logging.ERROR, f"; not {', '.join(failed)}") if failed else (logging.INFO, "")
             log.log(level, "reloaded %d of %d actors after %.3g s%s", count - len(failed), count, seconds, said)
-            if bus.active:
-                bus.publish(DaemonReloaded(seconds, tuple(failed)))
+            daemon.tell(DaemonReloaded(seconds, tuple(failed)))
         return tuple(failed)
 
     async def one(self, cell: Cell, generation: int) -> bool:

@@ -11,6 +11,7 @@ import trio
 from trouper.actors import steps
 from trouper.actors.ask import Ask
 from trouper.actors.cell import Cell
+from trouper.actors.speaker import ABOUT
 from trouper.errors import show
 from trouper.events import LaneStalled
 from trouper.lanes.errand import Errand, step_errand
@@ -93,7 +94,8 @@ class Watchdog:
         at = f" in {path}" if path else ""
         if message is not None:
             at += f" over {show(message)}"
-        log.error("the %s lane has not turned for %.3g s%s:\n%s", lane.name, seconds, at, stack)
+        about = {"path": path or "-", "lane": lane.name}
+        log.error("the %s lane has not turned for %.3g s%s:\n%s", lane.name, seconds, at, stack, extra={ABOUT: about})
         if self.bus.active:
             self.bus.publish(LaneStalled(lane.name, path, message, seconds, stack))
 

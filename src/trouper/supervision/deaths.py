@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from trouper.actors.cell import Cell
+from trouper.actors.speaker import ABOUT
+
 if TYPE_CHECKING:
     from trouper.reasons import Reason
     from trouper.supervision.actions import Restarting
@@ -22,6 +25,7 @@ class Death:
     generation: int
     reason: Reason
     uptime: float
+    lane: str
 
     def log(self, consequence: str) -> None:
         reason = self.reason
@@ -36,7 +40,10 @@ class Death:
             reason,
             consequence,
             exc_info=(type(cause), cause, cause.__traceback__) if cause is not None else None,
-            extra={"trouper": {"path": self.path, "generation": self.generation}},
+            extra={
+                "trouper": {"path": self.path, "generation": self.generation},
+                ABOUT: {"path": self.path, "generation": self.generation, "lane": self.lane},
+            },
         )
 
 
@@ -50,7 +57,8 @@ class Deaths:
     def noted(self, node: Any, path: str, generation: int, reason: Reason, uptime: float) -> None:
         """It died."""
         self.flush(node, "no consequence")
-        self.open[node.name] = Death(path, generation, reason, uptime)
+        lane = node.child.definition.flavour if isinstance(node, Cell) else "-"
+        self.open[node.name] = Death(path, generation, reason, uptime, lane)
 
     def flush(self, node: Any, consequence: str) -> Death | None:
         death = self.open.pop(node.name, None)

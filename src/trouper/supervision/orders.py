@@ -93,6 +93,7 @@ class Orders(Reports):
     def do_restarting(self, action: act.Restarting) -> None:
         node, within, path = self.nodes[action.id], self.spec.limit.within, self.below(action.id)
         self.deaths.restarting(node, action, within)
+        self.world.restarted()
         if self.world.bus.active:
             self.world.bus.publish(
                 RestartingEvent(path, action.reason, action.used, action.n, within, action.delay, action.counted)

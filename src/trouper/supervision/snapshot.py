@@ -86,6 +86,7 @@ class Snapshot(msgspec.Struct, frozen=True, gc=False):
         return "\n".join(self.lines())
 
 
+UP = frozenset({"running", "draining"})
 ALIVE = frozenset({"running", "starting", "stopping"})
 
 
@@ -109,6 +110,11 @@ def cells(branch: Branch | Any) -> Iterator[tuple[Cell, State]]:
             node = node.spawner
         if node is not None:
             yield from cells(node)
+
+
+def count_running(root: Branch) -> int:
+    """How many actors run, wherever they stand; quicker than a snapshot."""
+    return sum(cell.state in UP for cell, _ in cells(root))
 
 
 def _of(node: Node | Branch, path: str, state: State, world: World, now: float) -> Snapshot:

@@ -1,73 +1,24 @@
-"""The command line: `trouper run module:tree`, `trouper check module:tree`."""
+"""Trees by name: `module:attribute`, or `path/file.py:attribute`."""
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import importlib.util
 import logging
 import sys
 import traceback
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trouper.daemon.exits import WRONG_TREE
-from trouper.daemon.process import run
-from trouper.errors import TrouperError, show
-from trouper.supervision.describe import check_tags, describe
-from trouper.supervision.place import place
+from trouper.errors import show
 from trouper.supervision.spec import Child, Supervisor
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from types import ModuleType
-
-LEVELS = ("debug", "info", "warning", "error", "critical")
-FORMAT = "%(asctime)s %(levelname)-8s %(name)s: %(message)s"
 
 
 class BadTarget(Exception):
     """What was named on the command line is not there, or is no tree; the text is one line."""
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line.
-
-    Args:
-        arguments: without the program's name; None is those of the process.
-
-    Returns:
-        The exit code; 78 if what was named is not there or is no tree. `run` does not return.
-    """
-    options = parser().parse_args(arguments)
-    logging.basicConfig(level=options.log_level.upper(), format=FORMAT)
-    try:
-        tree = load(options.target)
-        if options.command == "run":
-            run(tree, uvloop=options.uvloop)
-        placed = place(tree)
-        check_tags(placed)
-    except (BadTarget, TrouperError) as error:
-        print(f"trouper: {error}", file=sys.stderr)
-        return WRONG_TREE
-    print("\n".join(describe(placed)))
-    return 0
-
-
-def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(prog="trouper", description="Run trees of supervised actors.")
-    top.add_argument("--version", action="version", version=f"trouper {version('trouper')}")
-    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, text in (("run", "run a tree as a daemon"), ("check", "validate a tree and print it")):
-        command = commands.add_parser(name, help=text, description=text)
-        command.add_argument("target", metavar="TARGET", help="module:attribute or path/file.py:attribute of the tree")
-        command.add_argument(
-            "--log-level", choices=LEVELS, default="info", help="least level that is logged (default: info)"
-        )
-        if name == "run":
-            command.add_argument("--uvloop", action="store_true", help="run the asyncio lane on uvloop (an extra)")
-    return top
 
 
 def load(target: str) -> Child[Any] | Supervisor:
