@@ -17,9 +17,9 @@ class Greeter:
 run(one_for_one(child(Greeter)))
 ```
 
-Everything public is here: `actor` and `child` describe actors, `one_for_one`, `one_for_all`, `rest_for_one` and
-`pool` trees of them, `run` and `open_daemon` run a tree; `trouper.errors` and `trouper.events` draw their families in
-one place each.
+Everything public is here: `actor` and `child` describe actors, `one_for_one`, `one_for_all`, `rest_for_one`, `pool` and
+`process` trees of them, `run` and `open_daemon` run a tree; `trouper.errors` and `trouper.events` draw their families
+in one place each.
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ from trouper.errors import (
     NameTaken,
     NotReady,
     NotRunning,
+    RemoteError,
     ReplyDropped,
     ReplyTypeError,
     RestartLimitExceeded,
@@ -67,6 +68,7 @@ from trouper.errors import (
     Unkillable,
     UnknownPath,
     UsageError,
+    WorkerDied,
     WouldBlockLane,
 )
 from trouper.events import (
@@ -90,6 +92,8 @@ from trouper.events import (
     Subscription,
     SupervisorEnded,
     SupervisorStarted,
+    WorkerEnded,
+    WorkerStarted,
 )
 from trouper.mailbox.mailbox import Mailbox
 from trouper.messages import Asked, Message, ReceiveTimeout, Request
@@ -98,6 +102,7 @@ from trouper.reasons import Reason
 from trouper.supervision.pool import Pool, pool
 from trouper.supervision.snapshot import Snapshot
 from trouper.supervision.spec import Child, Limit, Supervisor, child, one_for_all, one_for_one, rest_for_one
+from trouper.workers.spec import Process, process
 
 __all__ = [
     "ActorDeclined",
@@ -143,10 +148,12 @@ __all__ = [
     "NotRunning",
     "Persist",
     "Pool",
+    "Process",
     "Reason",
     "ReceiveTimeout",
     "Recovered",
     "Ref",
+    "RemoteError",
     "ReplyDropped",
     "ReplyTo",
     "ReplyTypeError",
@@ -175,6 +182,9 @@ __all__ = [
     "Unkillable",
     "UnknownPath",
     "UsageError",
+    "WorkerDied",
+    "WorkerEnded",
+    "WorkerStarted",
     "WouldBlockLane",
     "actor",
     "child",
@@ -183,6 +193,7 @@ __all__ = [
     "one_for_one",
     "open_daemon",
     "pool",
+    "process",
     "rest_for_one",
     "run",
 ]

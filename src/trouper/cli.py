@@ -18,6 +18,7 @@ from trouper.errors import TrouperError, show
 from trouper.supervision.describe import check_tags, describe
 from trouper.supervision.place import place
 from trouper.supervision.spec import Child, Supervisor
+from trouper.workers.staff import check_processes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,6 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             run(tree, uvloop=options.uvloop)
         placed = place(tree)
         check_tags(placed)
+        check_processes(placed)
     except (BadTarget, TrouperError) as error:
         print(f"trouper: {error}", file=sys.stderr)
         return WRONG_TREE

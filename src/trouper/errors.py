@@ -27,6 +27,8 @@ TrouperError(Exception)
  |   +- RestartLimitExceeded                more often than allowed
  |   +- LeakedScope, StrayCancellation      it broke the rules of its lane
  |   +- LaneBroken                          the lane itself
+ |   +- WorkerDied                          a worker process
+ +- RemoteError                             an error of another process, which cannot travel itself
  +- DaemonFailed                            the embedded daemon failed
  +- Shutdown, Declined                      raised by actors, to say something
 Stopping(BaseException)                     a blocking call in a threading actor that shall stop
@@ -335,6 +337,42 @@ class LaneBroken(Failure):
     """The event loop of a lane ended by itself, or cannot run."""
 
     said = "the lane is broken"
+
+
+class WorkerDied(Failure):
+    """A worker process ended; `__cause__` is what it said last, if it said why.
+
+    Args:
+        path: the worker.
+        detail: how it ended, in words.
+        pid: its process id; None if there was none.
+        code: its exit code, the negative number of the signal that ended it, or None if nobody knows.
+    """
+
+    said = "the process ended"
+
+    def __init__(self, path: str, detail: str = "", pid: int | None = None, code: int | None = None) -> None:
+        super().__init__(path, detail)
+        self.args = (path, detail, pid, code)
+        self.pid = pid
+        self.code = code
+
+
+class RemoteError(TrouperError):
+    """An error of another process whose class cannot travel; its traceback is a note of this one.
+
+    Args:
+        kind: the dotted name of its class.
+        text: what it said.
+    """
+
+    def __init__(self, kind: str, text: str) -> None:
+        super().__init__(kind, text)
+        self.kind = kind
+        self.text = text
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.text}" if self.text else self.kind
 
 
 class DaemonFailed(TrouperError):

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 
+import trouper.workers.staff  # noqa: F401 - says how a `process` is run
 from trouper.actors.world import World
 from trouper.daemon.exits import FAILED, OK, code_of
 from trouper.daemon.operator import Operator
@@ -69,13 +70,16 @@ class Daemon(Operator, Registry):
         clock: Callable[[], float] = monotonic,
         thread_lane: Callable[[str], ThreadLane] = ThreadLane,
         random: Random | None = None,
+        at: str = "/",
+        generation: int = 1,
     ) -> None:
         for name, seconds in (("stop_within", stop_within), ("stall_after", stall_after)):
             check_seconds(name, seconds)
         Operator.__init__(self)
         Registry.__init__(self)
-        placed = place(tree)
+        placed = place(tree, at)
         refuse_kept(placed.walk())
+        self.generation = generation
         self.stop_within = stop_within
         self.new_loop = uvloop_factory() if uvloop else None
         self.control = TrioLane("control")
@@ -132,6 +136,11 @@ class Daemon(Operator, Registry):
             A subscription to `close`.
         """
         return self.world.bus.subscribe(listener, *kinds, under=under)
+
+    @property
+    def worker_id(self) -> int | None:
+        """Which worker process of its group this one is, from 0 on; None in a process that is none."""
+        return None
 
     @property
     def dead_letters(self) -> int:
@@ -230,7 +239,7 @@ class Daemon(Operator, Registry):
     def begin(self) -> None:
         """Boot the tree, unless a stop was asked for already."""
         if self.stop_why is None:
-            self.root.begin(1)
+            self.root.begin(self.generation)
 
     def begin_stop(self, why: str) -> None:
         """Stop the tree, once, under the deadline for the whole of it."""

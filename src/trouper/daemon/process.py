@@ -20,6 +20,7 @@ from trouper.daemon.daemon import Daemon
 from trouper.daemon.exits import FAILED, WRONG_TREE, end_process
 from trouper.errors import SpecError, UsageError
 from trouper.lanes.slot import in_event_loop
+from trouper.workers.forkserver import importing
 
 if TYPE_CHECKING:
     from typing import NoReturn
@@ -52,6 +53,11 @@ def run(
     Raises:
         UsageError: this is not the main thread, or uvloop is not installed.
     """
+    if importing:
+        raise UsageError(
+            f"run was called while a worker process imports {importing[0]}; let it stand below"
+            ' `if __name__ == "__main__":`'
+        )
     if current_thread() is not main_thread() or in_event_loop():
         raise UsageError(
             "run belongs into the main thread, which alone can handle signals, and outside of an event loop;"
