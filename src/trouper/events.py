@@ -13,6 +13,7 @@
 | `Escalated` | a failure reached the root |
 | `DeadLetter` | a message that nobody will handle |
 | `MailboxOverflow` | a full mailbox dropped a message |
+| `Lost` | a worker process died, and messages with it |
 | `HandlerFailed` | a handler raised what its class expects |
 | `LaneStalled` | a lane did not turn for too long |
 | `WorkerStarted`, `WorkerEnded` | a worker process is up, or ended, and why |
@@ -229,6 +230,23 @@ class MailboxOverflow(Event, frozen=True):
     path: str
     capacity: int
     policy: str
+
+
+class Lost(Event, frozen=True):
+    """The process of a worker died, and nobody can say what became of messages that it had not acknowledged.
+
+    They were on their way, in mailboxes, or being handled. Asks that were on their way have failed. It comes once for a
+    death, and not where nothing was unacknowledged.
+
+    Args:
+        path: the worker.
+        sent: how many messages and requests it was sent in its life ...
+        unacknowledged: ... and how many of them its actors had not taken, as far as is known.
+    """
+
+    path: str
+    sent: int
+    unacknowledged: int
 
 
 class HandlerFailed(Event, frozen=True):

@@ -15,6 +15,7 @@ from tests.workers.house import house, is_alive, kill, stage
 from trouper import (
     DaemonFailed,
     Limit,
+    RemoteError,
     Restarting,
     RestartLimitExceeded,
     StartFailed,
@@ -102,8 +103,10 @@ async def test_a_failure_comes_with_its_cause_and_the_traceback_of_the_other_pro
             heard.cue()
             cause = (await inside.until(WorkerEnded)).reason.cause.__cause__
             assert isinstance(cause, RestartLimitExceeded)
-            assert "ValueError: over its own feet" in cause.__notes__[0]
-            assert "in fail" in cause.__notes__[0]
+            behind = cause.__cause__
+            assert isinstance(behind, RemoteError)
+            assert str(behind) == "ValueError: over its own feet"
+            assert "in fail" in behind.__notes__[0]
 
 
 async def test_one_that_does_not_answer_is_found_and_killed() -> None:

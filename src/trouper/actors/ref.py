@@ -228,7 +228,7 @@ class Ref(Generic[M_contra]):
         if slot is not None:
             try:
                 if not wait_in_thread(slot, timeout) and slot.claim():
-                    raise MailboxFull(message, self, self.capacity)
+                    raise MailboxFull(message, self, self.bound)
             finally:
                 slot.claim()
 
@@ -241,6 +241,11 @@ class Ref(Generic[M_contra]):
     def __repr__(self) -> str:
         where = "not in a running tree" if self.cell is None else self.cell.path
         return f"<Ref {type_name(self.definition.cls)}: {where}>"
+
+    @property
+    def bound(self) -> int:
+        """How many messages the mailbox holds."""
+        return sys.maxsize if self.mailbox.capacity is None else self.mailbox.capacity
 
     @property
     def mind(self) -> Any:
@@ -263,7 +268,10 @@ class Ref(Generic[M_contra]):
     def configure(self, mailbox: Mailbox) -> None:
         """Have the box bounded as `mailbox` says."""
         self.mailbox = mailbox
-        self.capacity = sys.maxsize if mailbox.capacity is None else mailbox.capacity
+        self.capacity = self.bound
+
+    def watched(self) -> None:
+        """Any thread: somebody wants to hear of its end."""
 
     def open(self) -> None:
         """Accept messages (again)."""
@@ -284,8 +292,14 @@ class Ref(Generic[M_contra]):
         """The box is full, or not there yet. Returns whether `item` may go in."""
         if self.box is NO_BOX:
             self.make_box()
-        if len(self.box) - urgent_ahead(self.box) < self.capacity:  # or another sender made the box meanwhile
-            return True
+        return self.has_room() or self.overflow(item)  # another sender may have made the box meanwhile
+
+    def has_room(self) -> bool:
+        """Whether one more fits."""
+        return len(self.box) - urgent_ahead(self.box) < self.capacity
+
+    def overflow(self, item: object) -> bool:
+        """The box is full. Returns whether `item` may go in all the same."""
         overflow = self.mailbox.overflow
         if overflow == "drop_oldest":
             try:
@@ -295,9 +309,9 @@ class Ref(Generic[M_contra]):
         else:
             kept = False
         if isinstance(item, Ask):
-            item.fail(MailboxFull(item.request, self, self.capacity))
+            item.fail(MailboxFull(item.request, self, self.bound))
         elif overflow == "reject":
-            raise MailboxFull(item, self, self.capacity)
+            raise MailboxFull(item, self, self.bound)
         self.lost(item)
         return kept
 

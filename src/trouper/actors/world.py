@@ -120,7 +120,7 @@ class World:
     def overflowed(self, ref: Ref[Any], item: object) -> None:
         """The mailbox was full and this message was dropped."""
         if self.bus.active:
-            self.bus.publish(MailboxOverflow(ref.path or repr(ref), ref.capacity, ref.mailbox.overflow))
+            self.bus.publish(MailboxOverflow(ref.path or repr(ref), ref.bound, ref.mailbox.overflow))
         self.dead(ref, item, "mailbox full")
 
     def report(self, level: int, ref: Ref[Any], kind: str, text: str) -> None:

@@ -31,7 +31,8 @@ from trouper.supervision.snapshot import snapshot
 from trouper.workers.cargo import unpack
 from trouper.workers.channel import Channel
 from trouper.workers.forkserver import import_main, retitle
-from trouper.workers.portable import portable_error, portable_event
+from trouper.workers.portable import tell_event
+from trouper.workers.told import tell
 
 if TYPE_CHECKING:
     from typing import NoReturn
@@ -99,7 +100,7 @@ class Worker(Daemon):
 
     def tell_event(self, event: Event) -> None:
         if getattr(event, "path", None) is not None:
-            self.parent.send("event", portable_event(event))
+            self.parent.send("event", tell_event(event))
 
     def orphaned(self) -> None:
         """The parent is gone: stop, in good order if that can be."""
@@ -111,7 +112,7 @@ class Worker(Daemon):
     def leave(self) -> NoReturn:
         """Tell why, and end the process."""
         if self.cause is not None:
-            self.parent.send("failed", portable_error(self.cause))
+            self.parent.send("failed", tell(self.cause))
         self.parent.flush(FLUSH)
         end_process(self.code)
 
@@ -194,7 +195,7 @@ def main(link: int, guard: int) -> NoReturn:
             import_main(*order["main"])
         parent.daemon = daemon = Worker(unpack(order["tree"]), order, channel)
     except BaseException as error:  # noqa: BLE001 - whatever the user's modules do when they are imported
-        channel.send("failed", portable_error(error))
+        channel.send("failed", tell(error))
         channel.flush(FLUSH)
         end_process(WRONG_TREE)
     live(daemon)

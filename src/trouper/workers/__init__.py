@@ -1,1 +1,1 @@
-"""Parts of the tree in processes of their own: their spec, their start, their life and their death."""
+"""Parts of the tree in processes of their own: how they live and die, and how their actors are reached."""

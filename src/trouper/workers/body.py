@@ -22,6 +22,7 @@ import trio
 from trouper.errors import WorkerDied
 from trouper.reasons import NORMAL, SHUTDOWN, Reason, crashed, start_failed
 from trouper.workers.channel import Channel
+from trouper.workers.told import rebuild
 
 if TYPE_CHECKING:
     from trouper.lanes.lane import Timer
@@ -156,8 +157,8 @@ class Body:
                 self.owner.body_is_up(self)
             case ("pong", picture):
                 self.unanswered, self.picture = 0, picture
-            case ("failed", error):
-                self.failure = error
+            case ("failed", told):
+                self.failure = rebuild(told, f"process {self.pid}")
             case _:
                 self.owner.body_said(self, message)
 

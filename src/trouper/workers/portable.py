@@ -1,64 +1,64 @@
-"""What happened in one process, as it can be told in another: errors, reasons and events that survive the way."""
+"""Events on their way to another process, which publishes them there: what they hold is replaced by what can travel."""
 
 from __future__ import annotations
 
 import pickle
-import traceback
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-import attrs
-
-from trouper.errors import RemoteError, Words, show, type_name
-from trouper.events import Event
+from trouper.errors import Words, show
 from trouper.reasons import Reason
+from trouper.workers.told import Told, ToldReason, rebuild, rebuild_reason, tell, tell_reason
 
-E = TypeVar("E", bound=Event)
+if TYPE_CHECKING:
+    from trouper.events import Event
 
-
-def travels(value: object) -> bool:
-    """Whether pickle takes it there, and makes it again."""
-    try:
-        pickle.loads(pickle.dumps(value))  # noqa: S301 - it is our own; many errors fail only here
-    except Exception:  # noqa: BLE001 - whatever a class does when it is copied
-        return False
-    return True
+ToldEvent = tuple[type, tuple[Any, ...]]
 
 
-def portable_error(error: BaseException) -> BaseException:
-    """Return a copy of an error that can travel, with its traceback as a note; a `RemoteError` if it cannot itself."""
-    told = "".join(traceback.format_exception(error)).rstrip()
-    if travels(error):
-        copy: BaseException = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own
-    else:
-        copy = RemoteError(type_name(type(error)), Words(_text(error)))
-    copy.add_note(f"in the other process:\n{told}")
-    return copy
+def tell_event(event: Event) -> ToldEvent:
+    """Put an event into what can be pickled. A value that cannot travel is replaced by its text."""
+    return type(event), tuple(tell_value(getattr(event, field)) for field in event.__struct_fields__)
 
 
-def portable_reason(reason: Reason) -> Reason:
-    cause = None if reason.cause is None else portable_error(reason.cause)
-    return attrs.evolve(reason, cause=cause, why=_portable(reason.why))
+def rebuild_event(told: ToldEvent, where: str) -> Event:
+    """Return the event as it arrives.
+
+    Args:
+        told: what came.
+        where: the other process, for the notes of errors.
+    """
+    kind, values = told
+    event: Event = kind(*(rebuild_value(value, where) for value in values))
+    return event
 
 
-def portable_event(event: E) -> E:
-    """Return an event whose fields can travel; a value that cannot is replaced by its text."""
-    return type(event)(*(_portable(getattr(event, field)) for field in event.__struct_fields__))
-
-
-def _portable(value: Any) -> Any:
+def tell_value(value: Any) -> Any:
     match value:
         case None | str() | int() | float():
             return value
         case Reason():
-            return portable_reason(value)
+            return tell_reason(value)
         case BaseException():
-            return portable_error(value)
+            return tell(value)
         case _:
-            return value if travels(value) else Words(show(value))
+            return travelled(value)
 
 
-def _text(error: BaseException) -> str:
+def rebuild_value(value: Any, where: str) -> Any:
+    match value:
+        case ToldReason():
+            return rebuild_reason(value, where)
+        case Told():
+            return rebuild(value, where)
+        case _:
+            try:
+                return pickle.loads(value) if isinstance(value, bytes) else value  # noqa: S301 - of our own process
+            except Exception as error:  # noqa: BLE001 - whatever a class does when it is made again
+                return Words(f"(cannot be told: {type(error).__name__}: {error})")
+
+
+def travelled(value: object) -> bytes | Words:
     try:
-        return str(error)
-    except Exception:  # noqa: BLE001 - the user's
-        return "(its text fails)"
+        return pickle.dumps(value)
+    except Exception:  # noqa: BLE001 - whatever a class does when it is copied
+        return Words(show(value))

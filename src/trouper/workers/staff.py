@@ -17,6 +17,7 @@ from trouper.supervision.ranks import Ranks
 from trouper.supervision.supervisor import BRANCHES
 from trouper.workers.cargo import check_travel, modules_of, pack
 from trouper.workers.launcher import Launcher, main_module
+from trouper.workers.portable import rebuild_event
 from trouper.workers.spec import Process
 from trouper.workers.worker import Worker
 
@@ -115,8 +116,8 @@ class Staff(Ranks):
     # -- what they tell ----------------------------------------------------------------------------------------------
     def heard(self, worker: Worker, message: tuple[Any, ...]) -> None:
         match message:
-            case ("event", event):
-                self.world.bus.publish(event)
+            case ("event", told):
+                self.world.bus.publish(rebuild_event(told, worker.path))
             case ("log", record):
                 tell_record(worker.path, record)
             case _:
