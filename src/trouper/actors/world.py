@@ -94,6 +94,7 @@ class World:
         self.bus = Bus()
         self.watching = Watching()
         self.daemon: Daemon | None = None
+        self.exchange: Any = None  # by which actors of other processes are reached, once there are any
         self.stopping = False  # nothing is started any more
         self.over = False
         self.dead_letters = 0

@@ -218,6 +218,8 @@ class Daemon(Operator, Registry):
         finally:
             self.world.over = True
             self.root.close(self.cause)  # what did not stop in time, too
+            if self.world.exchange is not None:
+                self.world.exchange.close()
             self.answer_the_rest()
             self.settle_late()
             self.ready.put(None)

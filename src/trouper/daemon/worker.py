@@ -30,6 +30,7 @@ from trouper.daemon.process import GC_THRESHOLD, SWITCH_INTERVAL, Signals, has_f
 from trouper.supervision.snapshot import snapshot
 from trouper.workers.cargo import unpack
 from trouper.workers.channel import Channel
+from trouper.workers.exchange import Exchange
 from trouper.workers.forkserver import import_main, retitle
 from trouper.workers.portable import tell_event
 from trouper.workers.told import tell
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
     from trouper.events import Event, Subscription
-    from trouper.supervision.spec import Supervisor
 
 FLUSH = 2.0  # seconds for the last words to the parent
 GRACE = 1.0  # seconds beyond `stop_within`, for a process whose parent is gone and that does not end
@@ -48,20 +48,24 @@ class Worker(Daemon):
     """The daemon of a worker process.
 
     Args:
-        tree: what it runs.
         order: what the parent said of it.
         parent: the way to the parent.
+        data: that of actors to those of other processes.
     """
 
-    def __init__(self, tree: Supervisor, order: dict[str, Any], parent: Channel) -> None:
+    def __init__(self, order: dict[str, Any], parent: Channel, data: socket.socket) -> None:
+        exchange = Exchange()
+        home = exchange.office.home = exchange.peer("the daemon")
         super().__init__(
-            tree,
+            unpack(order["tree"], exchange.outside),
             stop_within=order["stop_within"],
             stall_after=order["stall_after"],
             uvloop=order["uvloop"],
             at=order["path"],
             generation=order["generation"],
         )
+        exchange.bind(self.world)
+        home.attach(data)
         self.order, self.parent = order, parent
         self.listening: Subscription | None = None
         self.listen(wanted=order["listening"])
@@ -74,7 +78,7 @@ class Worker(Daemon):
 
     def tell_ready(self) -> None:
         if self.stop_why is None and self.cause is None:
-            self.parent.send("ready")
+            self.parent.send("ready", snapshot(self.root, self.world))
 
     # -- what the parent says, in the thread that reads --------------------------------------------------------------
     def hear(self, message: tuple[Any, ...]) -> None:
@@ -113,6 +117,7 @@ class Worker(Daemon):
         """Tell why, and end the process."""
         if self.cause is not None:
             self.parent.send("failed", tell(self.cause))
+        self.world.exchange.flush(FLUSH)
         self.parent.flush(FLUSH)
         end_process(self.code)
 
@@ -174,11 +179,12 @@ class Parent:
         self.daemon.orphaned()
 
 
-def main(link: int, guard: int) -> NoReturn:
+def main(link: int, data: int, guard: int) -> NoReturn:
     """Be a worker, in a process of its own.
 
     Args:
         link: a socket to the parent, which says what to run.
+        data: the socket by which actors of other processes are reached.
         guard: a pidfd of the parent.
     """
     settle()
@@ -193,7 +199,7 @@ def main(link: int, guard: int) -> NoReturn:
     try:
         if order["main"] is not None:
             import_main(*order["main"])
-        parent.daemon = daemon = Worker(unpack(order["tree"]), order, channel)
+        parent.daemon = daemon = Worker(order, channel, socket.socket(fileno=data))
     except BaseException as error:  # noqa: BLE001 - whatever the user's modules do when they are imported
         channel.send("failed", tell(error))
         channel.flush(FLUSH)

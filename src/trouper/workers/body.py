@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from trouper.lanes.trio_lane import TrioLane
     from trouper.supervision.snapshot import Snapshot
     from trouper.workers.launcher import Launcher, Started
+    from trouper.workers.peer import Peer
 
 log = logging.getLogger("trouper")
 
@@ -54,12 +55,15 @@ class Body:
         owner: hears of it.
         lane: the control lane.
         launcher: has it started.
+        peer: by which its actors are reached.
         generation: of the worker that lives in it.
         answer_within: seconds without a sign of life after which it is killed.
     """
 
-    def __init__(self, owner: Owner, lane: TrioLane, launcher: Launcher, generation: int, answer_within: float) -> None:
-        self.owner, self.lane, self.launcher = owner, lane, launcher
+    def __init__(  # noqa: PLR0917 - one place makes them
+        self, owner: Owner, lane: TrioLane, launcher: Launcher, peer: Peer, generation: int, answer_within: float
+    ) -> None:
+        self.owner, self.lane, self.launcher, self.peer = owner, lane, launcher, peer
         self.generation, self.answer_within = generation, answer_within
         self.started: Started | None = None
         self.channel: Channel | None = None
@@ -102,10 +106,11 @@ class Body:
     # -- its life ----------------------------------------------------------------------------------------------------
     async def live(self) -> None:
         """Have it started, and wait for its end."""
-        order = self.owner.order_for(self)
+        order, peer = self.owner.order_for(self), self.peer
         self.started = started = await self.launcher.start(self.owner.path)
         channel = self.channel = Channel(started.link, f"trouper {self.owner.path}")
         try:
+            peer.attach(started.data, held=True)
             channel.open(self.hear, self.ended_to_hear)
             channel.send("order", order)
             async with trio.open_nursery() as nursery:
@@ -152,8 +157,8 @@ class Body:
     def heard(self, message: tuple[Any, ...]) -> None:
         """In the control lane."""
         match message:
-            case ("ready",):
-                self.up = True
+            case ("ready", picture):
+                self.up, self.picture = True, picture
                 self.owner.body_is_up(self)
             case ("pong", picture):
                 self.unanswered, self.picture = 0, picture

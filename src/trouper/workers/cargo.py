@@ -9,23 +9,28 @@ from __future__ import annotations
 
 import io
 import pickle
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from trouper.actors.definition import Definition, definition_of
 from trouper.actors.ref import Ref
-from trouper.actors.router import Router, make_router
+from trouper.actors.router import make_router
 from trouper.errors import SpecError, Words, show
 from trouper.supervision.child import Child
 from trouper.supervision.pool import Pool
+from trouper.workers.codec import MailboxTypes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from trouper.actors.router import Router
     from trouper.mailbox.mailbox import Mailbox
     from trouper.supervision.place import Placed
 
 NOWHERE = "an address of no actor in this tree"
+
+Inside = Mapping[Ref[Any], "Child[Any] | Pool[Any]"]
 
 
 class Packer(pickle.Pickler):
@@ -33,11 +38,11 @@ class Packer(pickle.Pickler):
 
     Args:
         file: where they go.
-        inside: the addresses of the actors that travel along.
+        inside: the addresses of the actors and pools that travel along, and what they are.
         path_of: where another actor stands; it raises for one that stands nowhere.
     """
 
-    def __init__(self, file: io.BytesIO, inside: set[Ref[Any]], path_of: Callable[[Ref[Any]], object]) -> None:
+    def __init__(self, file: io.BytesIO, inside: Inside, path_of: Callable[[Ref[Any]], object]) -> None:
         super().__init__(file, pickle.HIGHEST_PROTOCOL)
         self.inside, self.path_of = inside, path_of
 
@@ -47,10 +52,15 @@ class Packer(pickle.Pickler):
         return None
 
     def reducer_override(self, value: Any) -> Any:
-        if isinstance(value, Router):
-            return new_router, (value.definition.cls, value.mailbox, value.routes.workers, value.routes.key)
-        if isinstance(value, Ref):
-            return new_ref, (value.definition.cls, value.mailbox)
+        if isinstance(value, Ref):  # here it may lead to the workers by now
+            known, spec = (value.definition.cls, value.mailbox), self.inside[value]
+            if isinstance(spec, Pool):
+                return new_router, (
+                    *known,
+                    tuple(copy.ref for copy in spec.children if isinstance(copy, Child)),
+                    spec.key,
+                )
+            return new_ref, known
         if isinstance(value, Definition):
             return definition_of, (value.cls,)
         if isinstance(value, Child):
@@ -124,6 +134,8 @@ def check_travel(placed: Placed) -> None:
     """
     inside = refs_in(placed)
     for node in placed.walk():
+        if isinstance(node.spec, Child):
+            MailboxTypes(node.spec.definition, node.path)
         for field, value in _parts(node):
             packed = _packed(value, inside, lambda _: "")
             if not isinstance(packed, bytes):
@@ -151,7 +163,7 @@ def _allowed(field: str) -> str:
     )
 
 
-def _packed(value: object, inside: set[Ref[Any]], path_of: Callable[[Ref[Any]], object]) -> bytes | str:
+def _packed(value: object, inside: Inside, path_of: Callable[[Ref[Any]], object]) -> bytes | str:
     """The bytes, or why there are none."""
     file = io.BytesIO()
     try:
@@ -167,9 +179,13 @@ def _path_of(ref: Ref[Any]) -> str:
     return ref.path
 
 
-def refs_in(placed: Placed) -> set[Ref[Any]]:
+def refs_in(placed: Placed) -> Inside:
     """The addresses of all that stand in a subtree."""
-    return {node.spec.ref for node in placed.walk() if isinstance(node.spec, Child | Pool)}
+    inside: dict[Ref[Any], Child[Any] | Pool[Any]] = {}
+    for node in placed.walk():
+        if isinstance(node.spec, Child | Pool):
+            inside[node.spec.ref] = node.spec
+    return inside
 
 
 def modules_of(placed: Iterable[Placed]) -> list[str]:

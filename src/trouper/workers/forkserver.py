@@ -1,9 +1,9 @@
 """The program that starts worker processes: a process with one thread, which has imported everything and then forks.
 
 A daemon has many threads, and a fork of it would be a gamble. So it starts this program, once for each group of
-workers, and asks it for each worker, by a socket. A request is a name, with the worker's end of its channel and one end
-of a *report* socket, on which the answer comes: the process id with a pidfd, and later the exit status. `spawn` has a
-new interpreter started in place of the fork; so has a module that left a thread when it was imported, for then a fork
+workers, and asks it for each worker, by a socket. A request is a name, with the worker's ends of its channels and one
+end of a *report* socket, on which the answer comes: the process id with a pidfd, and later the exit status. `spawn` has
+a new interpreter started in place of the fork; so has a module that left a thread when it was imported, for then a fork
 would be that gamble again.
 
 It is the parent of the workers, and so it alone is told their exit status, and alone can be sure which process a number
@@ -143,21 +143,22 @@ class Forkserver:
 
     def obey(self) -> bool:
         """Start one worker. False: no more are wanted."""
-        name, fds, _, _ = socket.recv_fds(self.control, 4096, 2)
+        name, fds, _, _ = socket.recv_fds(self.control, 4096, 3)
         if not name:
             return False
-        link, report = fds
+        *links, report = fds
         with socket.socket(fileno=report) as told:
             # a stop that comes before the worker listens waits until it can be heard
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
             try:
-                pid = self.start(link, told)
+                pid = self.start(links, told)
             except OSError as error:
                 told.send(f"!{error}".encode())
                 return True
             finally:
                 signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
-                os.close(link)
+                for link in links:
+                    os.close(link)
             self.workers[pid] = told.dup()
             self.dead.discard(pid)
             pidfd = os.pidfd_open(pid)
@@ -169,22 +170,22 @@ class Forkserver:
                 os.close(pidfd)
         return True
 
-    def start(self, link: int, told: socket.socket) -> int:
+    def start(self, links: list[int], told: socket.socket) -> int:
         if self.order.spawn or threading.active_count() > 1:
-            return self.start_interpreter(link)
+            return self.start_interpreter(links)
         pid = os.fork()
         if pid == 0:
-            self.become_worker(link, told)
+            self.become_worker(links, told)
         return pid
 
-    def start_interpreter(self, link: int) -> int:
-        for fd in (link, self.daemon):
+    def start_interpreter(self, links: list[int]) -> int:
+        for fd in (*links, self.daemon):
             os.set_inheritable(fd, True)  # noqa: FBT003 - the os module wants it so
         *python, text = self.order.command
-        command = [*python, f"{text}; main({link}, {self.daemon})"]
+        command = [*python, f"{text}; main(*{links}, {self.daemon})"]
         return os.posix_spawn(command[0], command, os.environ, setsigmask=[], setsigdef=LEFT_TO_THE_PARENT)
 
-    def become_worker(self, link: int, told: socket.socket) -> NoReturn:
+    def become_worker(self, links: list[int], told: socket.socket) -> NoReturn:
         """In the new process."""
         try:
             signal.set_wakeup_fd(-1)
@@ -192,7 +193,7 @@ class Forkserver:
                 signal.signal(number, signal.SIG_DFL)
             for end in (self.control, self.bell, self.alarm, told, *self.workers.values()):
                 end.close()
-            importlib.import_module(WORKER).main(link, self.daemon)
+            importlib.import_module(WORKER).main(*links, self.daemon)
         except BaseException:  # noqa: BLE001 - the last place to tell it
             traceback.print_exc()
         os._exit(1)

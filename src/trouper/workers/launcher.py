@@ -35,12 +35,14 @@ class Started:
         pid: its number.
         pidfd: what it is known by; it is readable when the process has ended.
         link: our end of its channel.
+        data: our end of the way between its actors and ours.
         report: where its exit status comes.
     """
 
     pid: int
     pidfd: int
     link: socket.socket
+    data: socket.socket
     report: socket.socket
 
     def signal(self, number: int) -> None:
@@ -105,24 +107,26 @@ class Launcher:
         if control is None:
             return None
         link, far_link = socket.socketpair()
+        data, far_data = socket.socketpair()
         report, far_report = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         kept = False
         try:
-            with far_link, far_report:
+            with far_link, far_data, far_report:
                 await trio.lowlevel.wait_writable(control)
-                socket.send_fds(control, [name.encode()], [far_link.fileno(), far_report.fileno()])
+                far = [far_link.fileno(), far_data.fileno(), far_report.fileno()]
+                socket.send_fds(control, [name.encode()], far)
             await trio.lowlevel.wait_readable(report)
             word, fds, _, _ = socket.recv_fds(report, ANSWER, 1)
             if word.startswith(b"!"):
                 raise Failure(self.name, f"no process could be started: {word[1:].decode()}")
             kept = bool(word)
-            return Started(int(word), fds[0], link, report) if kept else None
+            return Started(int(word), fds[0], link, data, report) if kept else None
         except (OSError, trio.ClosedResourceError):
             return None
         finally:
             if not kept:
-                link.close()
-                report.close()
+                for end in (link, data, report):
+                    end.close()
 
     async def open(self) -> None:
         """Start the forkserver itself, in a thread: that takes its time."""

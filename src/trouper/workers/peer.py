@@ -101,6 +101,7 @@ class Peer:
         self.binding = Lock()
         self.link: Link | None = None
         self.over = False
+        self.held = False  # nothing goes out of the boxes here, though there is a link
         self.readers: dict[type, Reader] = {}
         self.begin()
 
@@ -133,23 +134,64 @@ class Peer:
                 self.cells[path] = cell
                 if self.over:
                     cell.close(SHUTDOWN)
-                elif self.link is not None:
+                elif self.link is not None and not self.held:
                     cell.attach(self.link)
         return cell.ref
 
-    def attach(self, sock: socket) -> Link:
-        """The process is there: use this socket, which is connected to it. What waits in boxes goes out."""
+    def attach(self, sock: socket, *, held: bool = False) -> Link:
+        """The process is there: use this socket, which is connected to it. What waits in boxes goes out.
+
+        Args:
+            sock: a stream.
+            held: whether that waits for `release`.
+        """
         link = Link(sock, self.wire, self.hear, self.lost)
         with self.binding:
             self.begin()
-            self.link = link
-            for cell in self.cells.values():
+            self.link, self.held = link, held
+            for cell in () if held else self.cells.values():
                 cell.attach(link)
         for cell in list(self.cells.values()):
             if cell.ref in self.world.watching.watched:
                 self.watch(cell)
         self.wire.attach(link)
         return link
+
+    def release(self) -> None:
+        """What waits in boxes goes out from now on."""
+        with self.binding:
+            link, self.held = self.link, False
+            for cell in () if link is None else self.cells.values():
+                cell.attach(link)
+
+    def hold(self) -> None:
+        """Nothing more goes out; what is under way comes to its end."""
+        with self.binding:
+            self.held = True
+            for cell in self.cells.values():
+                cell.credit.window = 0
+
+    @property
+    def drained(self) -> bool:
+        """Whether nothing is under way of what went out, and nobody waits for an answer."""
+        link = self.link
+        if link is None:
+            return True
+        with link.writing:  # nobody has a message in hand
+            return not self.unacknowledged and not self.pending
+
+    def take_over(self, other: Peer) -> None:
+        """The actors that `other` led to live here from now on, and what waits for them goes out here."""
+        with other.binding, self.binding:
+            cells, other.cells = other.cells, {}
+            for cell in cells.values():
+                cell.detach()
+                cell.peer = self
+            self.cells.update(cells)
+        self.release()
+        for cell in cells.values():
+            if cell.ref in self.world.watching.watched:
+                self.watch(cell)
 
     def tell(self, name: str, payload: bytes = b"") -> bool:
         """Have `on_control(name, payload)` called at the other end, in order. False: there is no link."""

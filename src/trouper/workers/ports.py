@@ -163,7 +163,10 @@ class Port:
 
     def acknowledge(self, count: int) -> None:
         self.link.post(frame(TAKEN, self.channel, count))
-        self.link.soon(self.ref.lane)
+        if isinstance(self.ref, Router):  # in no lane
+            self.link.wire.wake(self.link)
+        else:
+            self.link.soon(self.ref.lane)
 
     def answered(self, ask: Ask, number: int) -> None:
         """The ask is settled: its answer goes back, in the thread that gave it."""

@@ -8,14 +8,18 @@ they tell: events and log records, which are the daemon's.
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
 from trouper.events import WorkerEnded, WorkerStarted
+from trouper.supervision.child import Child
 from trouper.supervision.deadlines import GRACE
 from trouper.supervision.dynamic import Dynamic
+from trouper.supervision.pool import Pool
 from trouper.supervision.ranks import Ranks
 from trouper.supervision.supervisor import BRANCHES
 from trouper.workers.cargo import check_travel, modules_of, pack
+from trouper.workers.exchange import Everywhere, exchange_of, lead_to, make_copies
 from trouper.workers.launcher import Launcher, main_module
 from trouper.workers.portable import rebuild_event
 from trouper.workers.spec import Process
@@ -57,11 +61,17 @@ class Staff(Ranks):
         super().__init__(world, lane, boss, name, path, spec)
         [self.each] = children
         check_travel(self.each)
+        self.exchange = exchange_of(world)
         self.cargo: bytes | None = None
         self.launcher = self.new_launcher()
         self.rolling = False
         for number in range(1, self.spec.workers + 1):
             self.declare(number)
+        for node in self.each.walk():
+            if isinstance(node.spec, Child | Pool):
+                make_copies(node.spec.ref, getattr(node.spec, "key", None), Everywhere(self, node.path))
+                self.exchange.copies[node.path] = node.spec.ref
+        self.resized()
         world.bus.on_change(self.listeners_changed)
 
     @property
@@ -74,6 +84,24 @@ class Staff(Ranks):
 
     def make(self, number: int) -> Node:
         return Worker(self, number - 1)
+
+    def resized(self) -> None:
+        """Have the addresses of the subtree lead to those who are there."""
+        workers = [node for node in self.declared.values() if isinstance(node, Worker)]
+        for node in self.each.walk():
+            if isinstance(node.spec, Child | Pool):
+                actor = node.spec.template if isinstance(node.spec, Pool) else node.spec
+                step = node.path.removeprefix(self.each.path)
+                known = actor.definition, actor.choice.mailbox
+                lead_to(node.spec.ref, tuple(worker.peer.ref(worker.path + step, *known) for worker in workers))
+
+    def redirect(self, worker: Worker) -> None:
+        """What waits for the actors of one is for the others."""
+        for cell in list(worker.peer.cells.values()):
+            copies = self.exchange.copies[self.each.path + cell.path.removeprefix(worker.path)]
+            while cell.ref.box:
+                with suppress(IndexError):
+                    copies.put(cell.ref.box.popleft())
 
     @property
     def running(self) -> list[Worker]:

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from trouper.supervision.members import State
     from trouper.supervision.spec import Supervisor
     from trouper.workers.launcher import Launcher
+    from trouper.workers.peer import Peer
     from trouper.workers.staff import Staff
+
+DRAINING = 0.005  # seconds between two looks
 
 
 class Worker:
@@ -37,11 +40,13 @@ class Worker:
         self.generation = self.halted = self.doomed = self.gone = 0
         self.since = 0.0
         self.deadline: Timer | None = None
-        self.abandoned = False
+        self.abandoned = self.closed = False
         self.body: Body | None = None
         self.coming: Body | None = None
         self.leaving: Body | None = None
         self.last: Body | None = None  # the process that the place ended with
+        self.peer = self.new_peer()
+        staff.exchange.office.peers[self.path] = self.peer
         self.replaced: Callable[[str], object] = lambda _: None
         self.nodes: dict[str, Any] = {}  # what stands below it stands there in another process
         self.declared: dict[str, Any] = {}
@@ -62,22 +67,49 @@ class Worker:
     # -- as a node ---------------------------------------------------------------------------------------------------
     def begin(self, generation: int) -> None:
         self.generation = generation
-        self.body = self.new_body(self.staff.launcher)
+        self.body = self.new_body(self.staff.launcher, self.peer)
 
-    def new_body(self, launcher: Launcher) -> Body:
+    def new_body(self, launcher: Launcher, peer: Peer) -> Body:
         staff = self.staff
-        return Body(self, staff.control, launcher, self.generation, staff.spec.answer_within)
+        return Body(self, staff.control, launcher, peer, self.generation, staff.spec.answer_within)
+
+    def new_peer(self) -> Peer:
+        return self.staff.exchange.peer(self.path)
 
     def ask_halt(self) -> None:
+        """Stop; one that is not wanted any more answers first what it was sent, while the others go on."""
+        if self.surplus and self.body is not None and self.body.up and not self.staff.world.stopping:
+            self.peer.hold()
+            self.staff.redirect(self)
+            self.halt_when_drained(self.body)
+        else:
+            self.halt_all()
+
+    def halt_when_drained(self, body: Body) -> None:
+        """The deadline for its stop runs meanwhile."""
+        if body is not self.body or self.staff.world.stopping or self.peer.drained:
+            self.halt_all()
+        else:
+            self.staff.control.call_later(DRAINING, self.halt_when_drained, body)
+
+    def halt_all(self) -> None:
         for body in self.bodies:
             body.halt()
+
+    @property
+    def surplus(self) -> bool:
+        """Whether it has no place in its group any more."""
+        return self.staff.declared.get(self.name) is not self
 
     def ask_kill(self, reason: Reason = KILLED) -> None:
         for body in self.bodies:
             body.kill(reason)
 
     def close(self, cause: BaseException | None = None) -> None:
-        """Nobody plans to start it again."""
+        """Nobody plans to start it again: what is still sent to its actors is dead."""
+        if not self.closed:
+            self.closed = True
+            self.peer.close()
 
     def let_go(self) -> None:
         """It got no place in the tree after all."""
@@ -104,7 +136,7 @@ class Worker:
         if self.body is None or not self.body.up or self.bodies != [self.body]:
             return False
         self.replaced = told
-        self.coming = coming = self.new_body(launcher)
+        self.coming = coming = self.new_body(launcher, self.new_peer())
         coming.generation += 1
         limit = self.staff.spec.start_timeout
         late = timeout(StartTimeout(self.path, f"the start took longer than {limit:g} s"))
@@ -114,11 +146,24 @@ class Worker:
     def hand_over(self, body: Body) -> None:
         """The new process is up: the other one may go."""
         self.leaving, self.body, self.coming = self.body, body, None
-        assert self.leaving is not None
         self.generation = body.generation
         self.staff.renewed(self)
-        self.leaving.halt()
-        self.leaving.deadline = self.staff.control.call_later(self.options.shutdown, self.leaving.kill, KILLED)
+        self.peer.hold()
+        self.until_drained(body.peer, self.staff.lane.now() + self.options.shutdown)
+
+    def until_drained(self, after: Peer, deadline: float) -> None:
+        """Once the old one has answered what it was sent, all that waits goes to the new one."""
+        before, lane = self.peer, self.staff.control
+        if before is after:
+            return
+        if not before.drained and lane.now() < deadline:
+            lane.call_later(DRAINING, self.until_drained, after, deadline)
+            return
+        self.peer = self.staff.exchange.office.peers[self.path] = after
+        after.take_over(before)
+        if self.leaving is not None:
+            self.leaving.halt()
+            self.leaving.deadline = lane.call_later(self.options.shutdown, self.leaving.kill, KILLED)
 
     def tell_replaced(self, word: str) -> None:
         told, self.replaced = self.replaced, lambda _: None
@@ -134,6 +179,7 @@ class Worker:
                 body.deadline.cancel()
             self.hand_over(body)
         elif body is self.body:
+            body.peer.release()
             self.staff.hear_of_start(self, self.generation)
 
     def body_said(self, body: Body, message: tuple[Any, ...]) -> None:
