@@ -107,6 +107,7 @@ from trouper.reasons import Reason
 from trouper.supervision.pool import Pool, pool
 from trouper.supervision.snapshot import Snapshot
 from trouper.supervision.spec import Child, Limit, Supervisor, child, one_for_all, one_for_one, rest_for_one
+from trouper.workers.exchange import Copies
 from trouper.workers.spec import Process, process
 
 __all__ = [
@@ -126,6 +127,7 @@ __all__ = [
     "CannotTravel",
     "Child",
     "Context",
+    "Copies",
     "Daemon",
     "DaemonFailed",
     "DaemonReady",

@@ -18,6 +18,7 @@ from trouper import (
     AskError,
     Child,
     Context,
+    Copies,
     Daemon,
     DeadLetter,
     Inbox,
@@ -25,6 +26,7 @@ from trouper import (
     Mailbox,
     Message,
     Pool,
+    Process,
     Reason,
     ReceiveTimeout,
     Ref,
@@ -42,6 +44,7 @@ from trouper import (
     one_for_one,
     open_daemon,
     pool,
+    process,
     rest_for_one,
 )
 
@@ -381,3 +384,18 @@ def look_up(daemon: Daemon) -> None:
     daemon.unregister("averages")
     if (found := daemon.lookup(Averages, "averages")) is not None:
         found.send(Sample("load", 0.5))
+
+
+# -- worker processes --------------------------------------------------------------------------------------------------
+apart = child(Averages)
+parted = process(apart, workers=2, name="parted", start="spawn", restarts=Limit(1, within=2.0), shutdown=3.0)
+assert_type(parted, Process)
+parts: Supervisor = one_for_one(process(one_for_one(child(Averages), many)).options(restart="transient"), parted)
+
+
+async def parted_work(daemon: Daemon) -> None:
+    assert_type(await daemon.scale("/parted", 3), str)
+    assert_type(daemon.restart_rolling_sync("/parted"), str)
+    assert_type(parted.copies(apart.ref), Copies[Sample | Mean | Names])
+    assert_type(await parted.copies(apart.ref).worker(0).ask(Mean("load")), float)
+    assert_type(daemon.worker_id, int | None)

@@ -91,7 +91,8 @@ class Desk:
     def __init__(self, workers: int) -> None:
         self.book = child(Book)
         self.clerk = child(Clerk, self.book.ref)
-        self.tree: Supervisor = one_for_one(self.book, process(self.clerk, workers=workers, name="desk", shutdown=5.0))
+        self.group = process(self.clerk, workers=workers, name="desk", shutdown=5.0)
+        self.tree: Supervisor = one_for_one(self.book, self.group)
 
     async def until(self, count: int) -> None:
         """Wait until the clerks have done so much, as far as the book knows."""
@@ -106,11 +107,13 @@ async def test_whoever_is_asked_from_outside_is_the_worker_whose_turn_it_is() ->
         pids = [await inside.pid(f"/desk/{number}") for number in (0, 1)]
         answers = [await desk.clerk.ref.ask(WhoIs()) for _ in range(6)]
         assert answers in (pids * 3, pids[::-1] * 3)
-        clerks = desk.clerk.ref
-        assert getattr(clerks, "size") == 2  # noqa: B009 - it is typed as the ref of one
-        assert [await getattr(clerks, "worker")(number).ask(WhoIs()) for number in (1, 0)] == pids[::-1]  # noqa: B009
+        clerks = desk.group.copies(desk.clerk.ref)
+        assert clerks.size == 2
+        assert [await clerks.worker(number).ask(WhoIs()) for number in (1, 0)] == pids[::-1]
         with pytest.raises(UsageError, match="given worker 2, allowed: a number from 0 to 1"):
-            getattr(clerks, "worker")(2)  # noqa: B009
+            clerks.worker(2)
+        with pytest.raises(UsageError, match="allowed: the ref of a child in it"):
+            desk.group.copies(desk.book.ref)
         await desk.until(8)
         assert await desk.book.ref.ask(HowOften()) == {0: 4, 1: 4}
 

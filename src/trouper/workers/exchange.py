@@ -100,7 +100,10 @@ class Everywhere:
 
 
 class Copies(Router[M_contra], Generic[M_contra]):
-    """The address of an actor in a `process`, from outside of it: a `Router` over its copies in all workers."""
+    """The address of an actor in a `process`, from outside of it: a `Router` over its copies in all workers.
+
+    The `.ref` of a child in the subtree becomes one; `Process.copies` has the type checkers know.
+    """
 
     __slots__ = ()
 

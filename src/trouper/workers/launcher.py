@@ -154,14 +154,20 @@ class Launcher:
         if control is not None:
             control.close()
         if process is not None:
-            await trio.to_thread.run_sync(self.wait_for, process)
-
-    def wait_for(self, process: subprocess.Popen[bytes]) -> None:
-        try:
-            process.wait(ENDING)
-        except subprocess.TimeoutExpired:
-            process.kill()
+            with suppress(ProcessLookupError):  # a host that reaps whatever ends has taken it
+                await self.reap(process, os.pidfd_open(process.pid))
             process.wait()
+
+    async def reap(self, process: subprocess.Popen[bytes], pidfd: int) -> None:
+        """Wait for its end, and see to it that there is one."""
+        try:
+            with trio.move_on_after(ENDING) as late:
+                await trio.lowlevel.wait_readable(pidfd)
+            if late.cancelled_caught:
+                process.kill()
+                await trio.lowlevel.wait_readable(pidfd)
+        finally:
+            os.close(pidfd)
 
 
 def main_module() -> tuple[str, str] | None:

@@ -13,17 +13,21 @@ below all of them is told of with a star: `/hashers/*/hasher`.
 from __future__ import annotations
 
 from math import inf
-from typing import TYPE_CHECKING, Any, Final, Literal, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, get_args
 
 import attrs
 
 from trouper.actors.options import is_seconds
-from trouper.errors import SpecError, Words, show, type_name
+from trouper.errors import SpecError, UsageError, Words, show, type_name
 from trouper.supervision.child import Child
 from trouper.supervision.spec import DEFAULT_LIMIT, Supervisor, one_for_one
+from trouper.workers.exchange import Copies
 
 if TYPE_CHECKING:
+    from trouper.actors.ref import Ref
     from trouper.supervision.spec import Limit
+
+M = TypeVar("M")
 
 Start = Literal["forkserver", "spawn"]
 """How a worker comes to be: forked by a process that has imported everything, or by a new interpreter."""
@@ -59,6 +63,25 @@ class Process(Supervisor):
     def kind(self) -> str:
         """What it is called, as other supervisors are called after their strategy."""
         return "process"
+
+    def copies(self, ref: Ref[M]) -> Copies[M]:
+        """Return the address of one of its actors as what it is outside of the processes: a router over all copies.
+
+        Args:
+            ref: that of a child in the subtree, once a daemon was made of the tree.
+
+        Returns:
+            The same object, typed so that `.worker(worker_id)` and `.size` can be asked for.
+
+        Raises:
+            UsageError: it is no such address, or no daemon has it yet; inside of a worker it means the own copy.
+
+        Example:
+            `await hashers.copies(hasher.ref).worker(0).ask(Hash(data))`
+        """
+        if not isinstance(ref, Copies):
+            raise UsageError(f"{self!r}: given {ref!r}, allowed: the ref of a child in it, seen from outside of it")
+        return ref
 
     def __repr__(self) -> str:
         """Say how many there are, and the name of the group if it has one of its own."""
