@@ -41,7 +41,7 @@ VERSION: Final = 1
 HEAD: Final = Struct(">IBII")
 MAX_BODY: Final = 16 * 1024 * 1024  # bytes
 MAX_DEPTH: Final = 64  # containers within each other
-FIRST_BUFFER: Final = 256 * 1024
+FIRST_BUFFER: Final = 128 * 1024
 KEPT_BUFFER: Final = 1024 * 1024
 
 HELLO, OPEN, SEND, ASK, ANSWER, FAIL, TAKEN, REFUSED, WATCH, ENDED, CONTROL = KINDS = range(1, 12)

@@ -102,12 +102,20 @@ class Link:
         """Have a frame written; `flush` or `soon` must follow."""
         self.frames.append(data)
 
-    def soon(self, lane: Lane) -> None:
-        """Flush: after the step under way, if this is the thread of that lane."""
-        if lane.ident == get_ident():
+    def soon(self) -> None:
+        """Flush after the step under way, if this is the thread of a lane."""
+        if (lane := lane_here()) is not None:
             lane.post(self.flush)
         else:
             self.wire.wake(self)
+
+    def answer(self, data: bytes) -> None:
+        """Write a frame that somebody waits for: at once, or after the step under way if that is a loop's."""
+        self.frames.append(data)
+        if (lane := lane_here()) is not None and lane.flavour != "threading":
+            lane.post(self.flush)
+        else:
+            self.flush()
 
     def flush(self) -> None:
         """Write what there is, unless somebody does."""
@@ -273,7 +281,10 @@ class Wire:
                 order, args = orders.popleft()
                 order(*args)
         self.epoll.close()
-        os.close(bell)
+
+    def __del__(self) -> None:
+        """Only now: whoever was about to ring must not ring what somebody else has opened under this number."""
+        os.close(self.bell)
 
     def end(self) -> None:
         for link in list(self.links.values()):
@@ -290,5 +301,5 @@ def lane_here() -> Lane | None:
 
 def control(name: str, payload: bytes) -> bytes:
     """A frame for who keeps the processes."""
-    words = name.encode()
+    words = name.encode("ascii")
     return frame(CONTROL, len(words), 0, words + payload)

@@ -18,11 +18,20 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from trouper.actors.definition import definition_of
-from trouper.errors import ActorRestarted, AskError, FrameError, LinkLost, ReplyTypeError, SchemaMismatch, Words
+from trouper.errors import (
+    ActorRestarted,
+    AskError,
+    FrameError,
+    LinkLost,
+    ReplyTypeError,
+    SchemaMismatch,
+    SpecError,
+    Words,
+)
 from trouper.events import Lost
 from trouper.messages import reply_annotation
 from trouper.reasons import SHUTDOWN, Reason, crashed
-from trouper.workers.codec import ENCODER, MailboxTypes, Reader, encoded
+from trouper.workers.codec import ENCODER, MALFORMED, MailboxTypes, Reader, encoded
 from trouper.workers.frames import (
     ANSWER,
     ASK,
@@ -101,6 +110,8 @@ class Peer:
         self.binding = Lock()
         self.link: Link | None = None
         self.over = False
+        self.types: dict[Definition, MailboxTypes] = {}
+        self.decoders: dict[Definition, tuple[Reader, Reader]] = {}
         self.readers: dict[type, Reader] = {}
         self.begin()
 
@@ -128,7 +139,7 @@ class Peer:
         with self.binding:
             cell = self.cells.get(path)
             if cell is None:
-                types = MailboxTypes(definition, path)
+                types = self.types_of(definition, path)
                 cell = RemoteCell(self, path, types, definition, mailbox or definition.options.mailbox)
                 self.cells[path] = cell
                 if self.over:
@@ -232,12 +243,24 @@ class Peer:
             return LinkLost(path, "there is no such actor")
         definition = ref.definition
         try:
-            types = MailboxTypes(definition, path)
-        except ValueError as error:
+            types = self.types_of(definition, path)
+        except SpecError as error:
             return error
         if types.schema.fingerprint != fingerprint:
             return SchemaMismatch(path, f"{text} ({fingerprint})", str(types.schema))
-        return Port(self, link, channel, ref, types.readers(self.find, self.name))
+        if definition not in self.decoders:
+            self.decoders[definition] = types.readers(self.find, self.name)
+        return Port(self, link, channel, ref, self.decoders[definition])
+
+    def types_of(self, definition: Definition, path: str) -> MailboxTypes:
+        """What a mailbox takes, looked at once for each class.
+
+        Raises:
+            SpecError: it cannot travel.
+        """
+        if definition not in self.types:
+            self.types[definition] = MailboxTypes(definition, path)
+        return self.types[definition]
 
     def on_send(self, channel: int, number: int, body: memoryview) -> None:
         port = self.port(channel)
@@ -304,9 +327,13 @@ class Peer:
         self.world.watching.tell(cell.ref, rebuild_reason(read(REASON, body), self.name))
 
     def on_told(self, length: int, _number: int, body: memoryview) -> None:
-        if not length <= len(body):
+        try:
+            name = str(body[:length], "ascii")
+        except ValueError as error:
+            raise FrameError(0, f"a name that is no text: {error}", "a name in ASCII") from error
+        if length > len(body):
             raise FrameError(0, f"a name of {length} bytes in a CONTROL of {len(body)}", "no longer one")
-        self.on_control(str(body[:length], "utf-8"), bytes(body[length:]))
+        self.on_control(name, bytes(body[length:]))
 
     def port(self, channel: int) -> Port | BaseException:
         try:
@@ -479,5 +506,5 @@ def read(decoder: Any, body: memoryview) -> Any:
     check_depth(body)
     try:
         return decoder.decode(body)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except MALFORMED as error:
         raise FrameError(0, f"a body that cannot be read: {error}", "what this kind of frame says") from error

@@ -1,14 +1,15 @@
 """Ports: the receiver's half of a channel, which leads to one mailbox of this process.
 
 Messages are put into the box of their actor by the wire's thread, whatever its capacity says: the credit of the sender
-is a reservation. A *receipt* behind them says, when its turn comes, that they were taken. It lies in the box as what is
-urgent does, in an envelope, so that who gets no messages from other processes pays nothing for it.
+is a reservation. A *receipt* behind them says, when its turn comes, that they were taken and handled: a message whose
+handler is cut short by the end of the process was not. It lies in the box as what is urgent does, in an envelope, so
+that who gets no messages from other processes pays nothing for it.
 """
 
 from __future__ import annotations
 
 from functools import partial
-from threading import Lock, get_ident
+from threading import Lock
 from typing import TYPE_CHECKING, Any, final
 
 import msgspec
@@ -17,7 +18,7 @@ from trouper.actors.ask import Ask
 from trouper.actors.router import Router
 from trouper.actors.urgent import Urgent
 from trouper.errors import CannotTravel, FrameError, Words
-from trouper.workers.codec import RAWS, encoded
+from trouper.workers.codec import MALFORMED, RAWS, encoded
 from trouper.workers.credit import Takings
 from trouper.workers.frames import ANSWER, FAIL, TAKEN, frame
 from trouper.workers.told import tell
@@ -87,7 +88,7 @@ class Port:
         messages: list[Any] = []
         try:
             raws = RAWS.decode(bytes(body))
-        except msgspec.DecodeError as error:
+        except MALFORMED as error:
             raise FrameError(0, f"a body that is no list: {error}", "a list of messages") from error
         for raw in raws:
             try:
@@ -163,7 +164,7 @@ class Port:
 
     def acknowledge(self, count: int) -> None:
         self.link.post(frame(TAKEN, self.channel, count))
-        self.link.soon(self.ref.lane)
+        self.link.soon()
 
     def answered(self, ask: Ask, number: int) -> None:
         """The ask is settled: its answer goes back, in the thread that gave it."""
@@ -177,20 +178,10 @@ class Port:
         except CannotTravel as trouble:
             self.answer_error(number, trouble)
             return
-        self.link.post(frame(ANSWER, 0, number, body))
-        self.flush()
+        self.link.answer(frame(ANSWER, 0, number, body))
 
     def answer_error(self, number: int, error: BaseException) -> None:
-        self.link.post(frame(FAIL, 0, number, encoded(tell(error), self.ref)))
-        self.flush()
-
-    def flush(self) -> None:
-        """Somebody waits for it: at once, or after the step under way if that is a loop's."""
-        lane = self.ref.lane if not isinstance(self.ref, Router) else None
-        if lane is not None and lane.ident == get_ident() and getattr(lane, "flavour", "threading") != "threading":
-            lane.post(self.link.flush)
-        else:
-            self.link.flush()
+        self.link.answer(frame(FAIL, 0, number, encoded(tell(error), self.ref)))
 
 
 def show_raw(data: Any) -> str:

@@ -3,7 +3,7 @@
 A `RemoteRef` is a ref like any other. Its box is in the sender's process, and so are its capacity and its overflow
 policy: `send` appends, as everywhere. What is in the box is then written to the link (`drain`) for as long as there is
 credit; without credit it stays, and the box fills. The capacity is shared by what waits in the box and what is under
-way, so a mailbox holds as much for a sender in another process as it says.
+way, which ends when the actor is done with it.
 
 What has been written belongs to the other process. If that dies, it is lost, and counted; what is still in the box
 goes to its successor, as the mailbox of an actor survives a restart.
@@ -248,7 +248,8 @@ class RemoteCell:
 
     def reject(self, item: object, error: BaseException) -> None:
         """This cannot be delivered there."""
-        self.world.dead(self.ref, item, str(error))
+        why = f"it cannot travel to another process: {error.why}" if isinstance(error, CannotTravel) else str(error)
+        self.world.dead(self.ref, item, why)
         if isinstance(item, Ask):
             item.fail(error)
 
