@@ -18,6 +18,7 @@ from trouper.actors.definition import definition_of
 from trouper.lanes.slot import Slot
 from trouper.workers.link import Wire
 from trouper.workers.peer import Office, Peer
+from trouper.workers.waiting import WiredLane
 
 T = TypeVar("T")
 PATIENCE = 20.0  # seconds: only a failing test waits so long
@@ -89,15 +90,25 @@ def side(daemon: Daemon, name: str) -> Side:
 
 @asynccontextmanager
 async def couple(
-    *there: Child[Any] | Supervisor, here: tuple[Child[Any], ...] = (), connected: bool = True
+    *there: Child[Any] | Supervisor, here: tuple[Child[Any], ...] = (), connected: bool = True, wired: bool = False
 ) -> AsyncIterator[Couple]:
-    """Run both."""
+    """Run both.
+
+    Args:
+        there: the actors there.
+        here: the actors here.
+        connected: whether there is a link from the beginning.
+        wired: whether threading actors there read the wire while they wait, as in a worker.
+    """
     below = one_for_one(one_for_one(*there, name="there"))
     async with open_daemon(one_for_one(*here)) as first, open_daemon(below) as second:
         ours, theirs = side(first, "/there"), side(second, "the parent")
         ours.office.peers["/there"] = ours.peer
         theirs.office.home = theirs.peer
         two = Couple(ours, theirs)
+        if wired:
+            second.world.thread_lane = lambda name: WiredLane(name, theirs.wire)
+            await second.restart("/there")
         if connected:
             two.connect()
         try:

@@ -40,7 +40,7 @@ from trouper import (
 from trouper.actors.ask import Ask
 from trouper.workers.remote import CHUNK
 
-FLAVOURS = ("trio", "asyncio", "threading")
+FLAVOURS = ("trio", "asyncio", "threading", "wired")
 
 
 class Note(Message):
@@ -89,7 +89,7 @@ def notes(flavour: Any, **options: Any) -> Any:
             return message.value
         raise {"odd": Odd("no", 3), "stash": StashFull("x", "/p", 3)}[message.kind] from ValueError("behind")
 
-    if flavour == "threading":
+    if flavour in ("threading", "wired"):
 
         @actor(flavour=threading, accepts=(Note, Number, Read, Echo, Count, Fail), **options)
         class Threaded:
@@ -114,7 +114,7 @@ def flavour(request: pytest.FixtureRequest) -> str:
 def test_messages_arrive_in_order_and_a_request_after_them_is_answered(flavour: str) -> None:
     async def body() -> None:
         cls = notes(flavour)
-        async with couple(child(cls).options(name="notes")) as two:
+        async with couple(child(cls).options(name="notes"), wired=flavour == "wired") as two:
             ref = two.ref("notes", cls)
             for number in range(5000):
                 ref.send(Number(number))
@@ -128,7 +128,7 @@ def test_messages_arrive_in_order_and_a_request_after_them_is_answered(flavour: 
 def test_threads_and_lanes_send_at_the_same_time_and_each_keeps_its_order(flavour: str) -> None:
     async def body() -> None:
         cls = notes(flavour)
-        async with couple(child(cls).options(name="notes", mailbox=Mailbox(None))) as two:
+        async with couple(child(cls).options(name="notes", mailbox=Mailbox(None)), wired=flavour == "wired") as two:
             ref = two.ref("notes", cls, mailbox=Mailbox(None))
             threads = [Thread(target=send_many, args=(ref, who, 3000)) for who in range(3)]
             for thread in threads:
@@ -161,7 +161,7 @@ async def until_taken(two: Couple) -> None:
 def test_many_asks_at_once_each_get_their_own_answer(flavour: str) -> None:
     async def body() -> None:
         cls = notes(flavour)
-        async with couple(child(cls).options(name="notes")) as two:
+        async with couple(child(cls).options(name="notes"), wired=flavour == "wired") as two:
             ref, found = two.ref("notes", cls), list[int]()
 
             async def ask(number: int) -> None:
@@ -220,7 +220,7 @@ def test_actors_of_both_sides_ask_each_other_by_refs_that_came_in_messages() -> 
 def test_an_exception_comes_as_words_with_its_causes_and_the_traceback_of_the_other_side(flavour: str) -> None:
     async def body() -> None:
         cls = notes(flavour, expected=(Odd, StashFull))
-        async with couple(child(cls).options(name="notes")) as two:
+        async with couple(child(cls).options(name="notes"), wired=flavour == "wired") as two:
             ref = two.ref("notes", cls)
             with pytest.raises(RemoteError) as caught:
                 await ref.ask(Fail("odd"))
@@ -241,7 +241,7 @@ def test_an_exception_comes_as_words_with_its_causes_and_the_traceback_of_the_ot
 def test_a_crash_over_a_request_is_told_at_once_and_the_actor_goes_on(flavour: str) -> None:
     async def body() -> None:
         cls = notes(flavour)
-        async with couple(child(cls).options(name="notes")) as two:
+        async with couple(child(cls).options(name="notes"), wired=flavour == "wired") as two:
             ref = two.ref("notes", cls)
             with pytest.raises(ActorRestarted) as caught:
                 await ref.ask(Fail("odd"), timeout=None)
@@ -387,9 +387,11 @@ def test_without_credit_the_oldest_that_still_waits_here_is_dropped() -> None:
         gate = Gate()
         async with couple(gated(gate, "drop_oldest", 2)) as two:
             ref = await held(two, gate, "drop_oldest", 2)
-            for number in range(5):
+            ref.send(Number(0))
+            while ref.box:
+                await trio.lowlevel.checkpoint()
+            for number in range(1, 5):
                 ref.send(Number(number))
-                await two_flushed(two)
             gate.opened.set()
             await until_taken(two)
             taken = two.there.daemon.ref_at("/there/gated")
@@ -397,13 +399,6 @@ def test_without_credit_the_oldest_that_still_waits_here_is_dropped() -> None:
             assert taken.cell.instance.taken == [0, 4]  # the first was under way, the last is the newest
 
     run(body)
-
-
-async def two_flushed(two: Couple) -> None:
-    link = two.here.peer.link
-    assert link is not None
-    link.flush()
-    await trio.lowlevel.checkpoint()
 
 
 @pytest.mark.parametrize("overflow", ["drop_newest", "drop_oldest", "reject"])
@@ -474,7 +469,9 @@ def test_a_flood_from_one_handler_goes_out_while_it_sends_and_nothing_is_lost() 
         async with couple(child(cls).options(name="notes"), here=(source,)) as two:
             to.append(two.ref("notes", cls))
             left = await source.ref.ask(Go(30_000))
-            assert left <= CHUNK or two.here.peer.link.blocked  # type: ignore[union-attr]
+            link = two.here.peer.link
+            assert link is not None
+            assert left <= CHUNK or link.blocked
             assert await to[0].ask(Read(), timeout=None) == list(range(30_000))
 
     run(body)

@@ -11,7 +11,7 @@
 | `OPEN` | a new one | | path, fingerprint and schema of the mailbox that it leads to |
 | `SEND` | where to | how many | a list of messages |
 | `ASK` | where to | the ask | a request |
-| `ANSWER`, `FAIL` | | the ask | the reply; an error |
+| `ANSWER`, `FAIL` | where the request was taken now, or 0 | the ask | the reply; an error |
 | `TAKEN` | where from | how many | none: so many messages were taken out of the mailbox |
 | `REFUSED` | which | | why nothing of this channel is delivered |
 | `WATCH` | | the watch | path of an actor |

@@ -68,6 +68,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("trouper")
 
+NO_BODY: Final = memoryview(b"")
 NUMBERS: Final = 0xFFFF_FFFF
 NAMES: Final = msgspec.msgpack.Decoder(list[str])
 ERROR: Final = msgspec.msgpack.Decoder(Told)
@@ -275,11 +276,10 @@ class Peer:
         if isinstance(port, Port):
             port.asked(number, body)
         else:
-            self.reply(frame(TAKEN, channel, 1))
-            self.reply(frame(FAIL, 0, number, encoded(tell(port), self.name)))
+            self.reply(frame(FAIL, channel, number, encoded(tell(port), self.name)))
 
-    def on_answer(self, _channel: int, number: int, body: memoryview) -> None:
-        ask, cell = self.awaited(number)
+    def on_answer(self, channel: int, number: int, body: memoryview) -> None:
+        ask, cell = self.awaited(channel, number)
         cls = type(ask.request)
         try:
             value = self.reader(cls).decode(body)
@@ -289,8 +289,8 @@ class Peer:
         if not ask.put(value):
             cell.late(ask, value)
 
-    def on_fail(self, _channel: int, number: int, body: memoryview) -> None:
-        ask, _ = self.awaited(number)
+    def on_fail(self, channel: int, number: int, body: memoryview) -> None:
+        ask, _ = self.awaited(channel, number)
         error = rebuild(read(ERROR, body), self.name)
         if isinstance(error, AskError):
             error.message = ask.request
@@ -341,7 +341,10 @@ class Peer:
         except KeyError:
             raise FrameError(0, f"channel {channel}", "one that was opened") from None
 
-    def awaited(self, number: int) -> tuple[Ask, RemoteCell]:
+    def awaited(self, channel: int, number: int) -> tuple[Ask, RemoteCell]:
+        """The ask that this answers; with a channel, it says that the request was taken, too."""
+        if channel:
+            self.on_taken(channel, 1, NO_BODY)
         try:
             return self.pending.pop(number)
         except KeyError:

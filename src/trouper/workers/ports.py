@@ -45,8 +45,15 @@ class Receipt(Urgent):
         return False
 
     def take(self) -> bool:
-        self.port.taken(self.count)
+        if count := self.spend():
+            self.port.taken(count)
         return False
+
+    def spend(self) -> int:
+        """For how many it stands, once: an answer may have said it before."""
+        with self.port.taking:
+            count, self.count = self.count, 0
+        return count
 
 
 class Port:
@@ -102,7 +109,7 @@ class Port:
         ref, count = self.ref, len(messages)
         if isinstance(ref, Router):
             for message in messages:
-                self.put_by_router(message, message)
+                self.put_by_router(ref, message)
         elif ref.cell.refuses:
             for message in messages:
                 ref.cell.refuse(message)
@@ -112,39 +119,43 @@ class Port:
             self.put_receipt(self.arrived(count))
             ref.nudge()
 
-    def put_by_router(self, item: object, message: object) -> None:
+    def put_by_router(self, router: Router[Any], message: object) -> None:
         """A pool: the receipt goes where the message goes."""
-        worker = self.ref.routes.pick(message)  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+        worker = router.routes.pick(message)
         if worker is None or worker.cell.refuses:
-            self.ref.undeliverable(item)  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+            router.undeliverable(message)
             self.acknowledge(1)
-            return
-        box = worker.make_box()
-        box.append(item)
-        box.append(Receipt(self, 1))
-        worker.nudge()
+        else:
+            self.put_with_receipt(worker, message, Receipt(self, 1))
+
+    def put_with_receipt(self, ref: Ref[Any], item: object, receipt: Receipt) -> None:
+        ref.make_box().extend((item, receipt))
+        ref.nudge()
 
     def asked(self, number: int, body: memoryview) -> None:
         """A request came."""
         try:
             request = self.one.decode(body)
         except msgspec.ValidationError as error:
-            self.acknowledge(1)
             words = f"it is not of the mailbox's types ({error})"
-            self.answer_error(number, CannotTravel(Words(show_raw(body)), self.ref, words))
+            self.answer_error(number, CannotTravel(Words(show_raw(body)), self.ref, words), 1)
             return
-        ask = Ask(request)
-        ask.wake_by(partial(self.answered, ask, number))
-        ref = self.ref
+        ask, receipt = Ask(request), Receipt(self, 1)
+        ask.wake_by(partial(self.answered, ask, number, receipt))
+        ref: Ref[Any] | None = self.ref
         if isinstance(ref, Router):
-            self.put_by_router(ask, request)
-        elif ref.cell.refuses:
-            ref.cell.refuse(ask)
-            self.acknowledge(1)
+            ref = ref.routes.pick(request)
+        if ref is None or ref.cell.refuses:
+            self.refuse(ask)
         else:
-            ref.make_box().append(ask)
-            self.put_receipt(self.arrived(1))
-            ref.nudge()
+            self.put_with_receipt(ref, ask, receipt)
+
+    def refuse(self, item: object) -> None:
+        """Nobody takes it here any more."""
+        if isinstance(self.ref, Router):
+            self.ref.undeliverable(item)
+        else:
+            self.ref.cell.refuse(item)
 
     # -- any thread --------------------------------------------------------------------------------------------------
     def arrived(self, count: int) -> int:
@@ -166,22 +177,23 @@ class Port:
         self.link.post(frame(TAKEN, self.channel, count))
         self.link.soon()
 
-    def answered(self, ask: Ask, number: int) -> None:
-        """The ask is settled: its answer goes back, in the thread that gave it."""
+    def answered(self, ask: Ask, number: int, receipt: Receipt) -> None:
+        """The ask is settled: its answer goes back, in the thread that gave it. Who answers at once has taken it."""
+        taken = 0 if ask.claimed else receipt.spend()
         error = ask._error
         if error is not None:
             ask._error = None
-            self.answer_error(number, error)
+            self.answer_error(number, error, taken)
             return
         try:
             body = encoded(ask._value, self.ref)
         except CannotTravel as trouble:
-            self.answer_error(number, trouble)
-            return
-        self.link.answer(frame(ANSWER, 0, number, body))
+            self.answer_error(number, trouble, taken)
+        else:
+            self.link.answer(frame(ANSWER, self.channel if taken else 0, number, body))
 
-    def answer_error(self, number: int, error: BaseException) -> None:
-        self.link.answer(frame(FAIL, 0, number, encoded(tell(error), self.ref)))
+    def answer_error(self, number: int, error: BaseException, taken: int) -> None:
+        self.link.answer(frame(FAIL, self.channel if taken else 0, number, encoded(tell(error), self.ref)))
 
 
 def show_raw(data: Any) -> str:
