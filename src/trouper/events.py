@@ -241,7 +241,7 @@ class Lost(Event, frozen=True):
     Args:
         path: the worker.
         sent: how many messages and requests it was sent in its life ...
-        unacknowledged: ... and how many of them its actors had not taken, as far as is known.
+        unacknowledged: ... and how many of them its actors had not done with, as far as is known.
     """
 
     path: str

@@ -17,8 +17,7 @@ if __name__ == "__main__":
 
 
 def test_two_workers_count_all_primes() -> None:
-    ran = subprocess.run(
-        [sys.executable, "-c", PROGRAM], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
-    )
+    command = [sys.executable, "-c", PROGRAM]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.startswith("2 workers: 3245 primes below 30000 in ")

@@ -184,7 +184,7 @@ class Ref(Generic[M_contra]):
             )
         ask = self.envelope(message)
         self.put(ask)
-        if not wait_in_thread(ask, timeout):
+        if not self.await_sync(ask, timeout):
             self.gave_up(ask, timeout)
         return ask.take()  # type: ignore[no-any-return]
 
@@ -360,6 +360,10 @@ class Ref(Generic[M_contra]):
         if type(message) not in self.accepts and not self.admits(message, ask):
             raise ActorStopped(message)
         return ask
+
+    def await_sync(self, ask: Ask, timeout: float | None) -> bool:
+        """Block this thread until there is an answer; False: there was none in time."""
+        return wait_in_thread(ask, timeout)
 
     def gave_up(self, ask: Ask, timeout: float | None) -> None:
         """Raise `AskTimeout`, if no answer came in the last moment."""

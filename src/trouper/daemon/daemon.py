@@ -218,8 +218,7 @@ class Daemon(Operator, Registry):
         finally:
             self.world.over = True
             self.root.close(self.cause)  # what did not stop in time, too
-            if self.world.exchange is not None:
-                self.world.exchange.close()
+            self.close_exchange()
             self.answer_the_rest()
             self.settle_late()
             self.ready.put(None)
@@ -237,6 +236,11 @@ class Daemon(Operator, Registry):
         with trio.move_on_after(LANES_END):
             for ended in self.threads.values():
                 await ended.wait()
+
+    def close_exchange(self) -> None:
+        """No actor of another process is reached any more."""
+        if self.world.exchange is not None:
+            self.world.exchange.close()
 
     def begin(self) -> None:
         """Boot the tree, unless a stop was asked for already."""

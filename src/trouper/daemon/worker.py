@@ -34,6 +34,7 @@ from trouper.workers.exchange import Exchange
 from trouper.workers.forkserver import import_main, retitle
 from trouper.workers.portable import tell_event
 from trouper.workers.told import tell
+from trouper.workers.waiting import WiredLane
 
 if TYPE_CHECKING:
     from typing import NoReturn
@@ -63,6 +64,7 @@ class Worker(Daemon):
             uvloop=order["uvloop"],
             at=order["path"],
             generation=order["generation"],
+            thread_lane=partial(WiredLane, wire=exchange.wire),
         )
         exchange.bind(self.world)
         home.attach(data)
@@ -113,11 +115,14 @@ class Worker(Daemon):
         os._exit(FAILED)
 
     # -- the end -----------------------------------------------------------------------------------------------------
+    def close_exchange(self) -> None:
+        """The last messages leave; the end of this process closes the way."""
+        self.world.exchange.flush(FLUSH)
+
     def leave(self) -> NoReturn:
         """Tell why, and end the process."""
         if self.cause is not None:
             self.parent.send("failed", tell(self.cause))
-        self.world.exchange.flush(FLUSH)
         self.parent.flush(FLUSH)
         end_process(self.code)
 

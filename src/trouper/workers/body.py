@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
 
-from trouper.errors import WorkerDied
+from trouper.errors import FrameError, WorkerDied
 from trouper.reasons import NORMAL, SHUTDOWN, Reason, crashed, start_failed
 from trouper.workers.channel import Channel
 from trouper.workers.told import rebuild
@@ -67,7 +67,7 @@ class Body:
         self.generation, self.answer_within = generation, answer_within
         self.started: Started | None = None
         self.channel: Channel | None = None
-        self.emptied = trio.Event()
+        self.emptied, self.unlinked = trio.Event(), trio.Event()
         self.up = self.halted = False
         self.killed: Reason | None = None
         self.code: int | None = None
@@ -110,15 +110,19 @@ class Body:
         self.started = started = await self.launcher.start(self.owner.path)
         channel = self.channel = Channel(started.link, f"trouper {self.owner.path}")
         try:
-            peer.attach(started.data, held=True)
+            peer.on_lost = self.link_ended
+            link = peer.attach(started.data, held=True)
             channel.open(self.hear, self.ended_to_hear)
             channel.send("order", order)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self.knock)
                 self.code = await started.ended()
                 nursery.cancel_scope.cancel()
-            with trio.move_on_after(LAST_WORDS):  # what it has left behind may hold the other end
+            with trio.move_on_after(LAST_WORDS):  # what it has left behind may hold the other ends
                 await self.emptied.wait()
+                await self.unlinked.wait()
+            link.close()
+            await self.unlinked.wait()
         finally:
             started.signal(signal.SIGKILL)
             channel.close()
@@ -154,6 +158,9 @@ class Body:
     def ended_to_hear(self) -> None:
         self.lane.post(self.emptied.set)
 
+    def link_ended(self, error: BaseException | None) -> None:
+        self.lane.post(self.unlink, error)
+
     def heard(self, message: tuple[Any, ...]) -> None:
         """In the control lane."""
         match message:
@@ -166,6 +173,14 @@ class Body:
                 self.failure = rebuild(told, f"process {self.pid}")
             case _:
                 self.owner.body_said(self, message)
+
+    def unlink(self, error: BaseException | None) -> None:
+        """In the control lane: the way to its actors is closed. If it lives, it is of no use any more."""
+        self.unlinked.set()
+        if isinstance(error, FrameError):
+            self.kill(crashed(error))
+        elif error is not None:
+            self.end_by(signal.SIGKILL)
 
     # -- how it ended ------------------------------------------------------------------------------------------------
     @property

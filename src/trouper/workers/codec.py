@@ -8,7 +8,7 @@ mailboxes (`Terminated`, `ReceiveTimeout`) is no business of another process, an
 from __future__ import annotations
 
 import types
-from typing import TYPE_CHECKING, Any, Final, Never, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Final, Literal, Never, Union, get_args, get_origin
 
 import msgspec
 
@@ -36,7 +36,7 @@ def reduce_value(value: object) -> object:
         return address_of(value)
     if isinstance(value, BaseException):
         return msgspec.to_builtins(tell(value), str_keys=False)
-    raise NotImplementedError(f"a {type_name(type(value))} is not {ALLOWED}")
+    raise NotImplementedError(f"given a value of the class {type_name(type(value))}, allowed: {ALLOWED}")
 
 
 def address_of(ref: Ref[Any]) -> tuple[str, str]:
@@ -71,6 +71,10 @@ def encoded(value: object, where: object) -> bytes:
     return body
 
 
+MALFORMED: Final = (msgspec.DecodeError, ValueError, OverflowError, RecursionError)
+"""What decoding raises over what is no msgpack; `msgspec.ValidationError` is a `DecodeError`, too."""
+
+
 # -- in ----------------------------------------------------------------------------------------------------------------
 class Reader:
     """Decodes values of one type.
@@ -85,12 +89,13 @@ class Reader:
     __slots__ = ("decode_", "deep")
 
     def __init__(self, annotation: Any, find: Callable[[str, str], Ref[Any]], where: str, *, deep: bool) -> None:
-        def restore(kind: type, value: Any) -> Any:
+        def restore(kind: Any, value: Any) -> Any:
+            kind = get_origin(kind) or kind
             if issubclass(kind, Ref):
                 return find(*msgspec.convert(value, tuple[str, str]))
             if issubclass(kind, BaseException):
                 return rebuild(msgspec.convert(value, Told), where)
-            raise ValueError(f"a {type_name(kind)} is not {ALLOWED}")
+            raise ValueError(f"given a value of the class {type_name(kind)}, allowed: {ALLOWED}")
 
         self.decode_ = msgspec.msgpack.Decoder(annotation, dec_hook=restore).decode
         self.deep = deep
@@ -108,7 +113,7 @@ class Reader:
             return self.decode_(body)
         except msgspec.ValidationError:
             raise
-        except (msgspec.DecodeError, RecursionError) as error:
+        except MALFORMED as error:
             raise FrameError(0, f"a body that is no msgpack: {error}", "one value in msgpack") from error
 
 
@@ -118,6 +123,8 @@ RAWS: Final = msgspec.msgpack.Decoder(list[msgspec.Raw])
 # -- mailboxes ---------------------------------------------------------------------------------------------------------
 class NoMessage(msgspec.Struct, frozen=True, tag=True):
     """What an actor without a mailbox takes: nobody sends one."""
+
+    never: Literal["a message"]
 
 
 class MailboxTypes:

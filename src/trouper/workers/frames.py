@@ -11,7 +11,7 @@
 | `OPEN` | a new one | | path, fingerprint and schema of the mailbox that it leads to |
 | `SEND` | where to | how many | a list of messages |
 | `ASK` | where to | the ask | a request |
-| `ANSWER`, `FAIL` | | the ask | the reply; an error |
+| `ANSWER`, `FAIL` | where the request was taken now, or 0 | the ask | the reply; an error |
 | `TAKEN` | where from | how many | none: so many messages were taken out of the mailbox |
 | `REFUSED` | which | | why nothing of this channel is delivered |
 | `WATCH` | | the watch | path of an actor |
@@ -41,7 +41,7 @@ VERSION: Final = 1
 HEAD: Final = Struct(">IBII")
 MAX_BODY: Final = 16 * 1024 * 1024  # bytes
 MAX_DEPTH: Final = 64  # containers within each other
-FIRST_BUFFER: Final = 256 * 1024
+FIRST_BUFFER: Final = 128 * 1024
 KEPT_BUFFER: Final = 1024 * 1024
 
 HELLO, OPEN, SEND, ASK, ANSWER, FAIL, TAKEN, REFUSED, WATCH, ENDED, CONTROL = KINDS = range(1, 12)

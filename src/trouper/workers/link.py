@@ -12,8 +12,10 @@ interpreter. A box that has grown to `CHUNK` is written by who sends, so that no
 **Backpressure.** When the socket takes no more, the link is blocked until the wire's thread hears that it does: boxes
 fill, and the policies of mailboxes apply.
 
-**Reading** is the wire's thread alone: one thread for all links of a process. It decodes, and puts messages into the
-mailboxes of their actors.
+**Reading** is the business of one thread at a time, for all links of a process: the wire's own, or one that would sleep
+otherwise and has *borrowed* the wire. A thread that waits for an answer reads it itself, and a threading actor that
+waits for messages does so (`waiting.py`): no switch of threads lies between the socket and who waits for it. Who reads
+decodes, and puts messages into the mailboxes of their actors.
 """
 
 from __future__ import annotations
@@ -54,9 +56,9 @@ class Link:
 
     Args:
         sock: a stream, connected; the link owns it from now on.
-        wire: the thread that reads.
-        hear: called there with each frame but the greeting; what it raises ends the link.
-        lost: called there once the link has ended, with the error, or None at the end of the stream.
+        wire: where it is read.
+        hear: called by who reads with each frame but the greeting; what it raises ends the link.
+        lost: called there, too, once the link has ended, with the error, or None at the end of the stream.
     """
 
     ident = NOBODY
@@ -98,16 +100,34 @@ class Link:
         else:
             self.wire.wake(self)
 
+    def now(self, ref: Source) -> None:
+        """As `foreign`, and written here and now: somebody waits for the answer."""
+        if not ref.queued:
+            ref.queued = True
+            self.dirty.append(ref)
+        if self.over and ref.lane is not self:
+            ref.lane.now(ref)
+        else:
+            self.flush()
+
     def post(self, data: bytes) -> None:
         """Have a frame written; `flush` or `soon` must follow."""
         self.frames.append(data)
 
-    def soon(self, lane: Lane) -> None:
-        """Flush: after the step under way, if this is the thread of that lane."""
-        if lane.ident == get_ident():
+    def soon(self) -> None:
+        """Flush after the step under way, if this is the thread of a lane."""
+        if (lane := lane_here()) is not None:
             lane.post(self.flush)
         else:
             self.wire.wake(self)
+
+    def answer(self, data: bytes) -> None:
+        """Write a frame that somebody waits for: at once, or after the step under way if that is a loop's."""
+        self.frames.append(data)
+        if (lane := lane_here()) is not None and lane.flavour != "threading":
+            lane.post(self.flush)
+        else:
+            self.flush()
 
     def flush(self) -> None:
         """Write what there is, unless somebody does."""
@@ -157,9 +177,9 @@ class Link:
 
     def close(self) -> None:
         """End it, after what is written already; `lost` is called as at the end of the stream."""
-        self.wire.do(self.lose, None)
+        self.wire.do(self.wire.end_one, self)
 
-    # -- the wire's thread -------------------------------------------------------------------------------------------
+    # -- who reads -------------------------------------------------------------------------------------------
     def heard(self, events: int) -> None:
         """The socket has or takes something."""
         if events & EPOLLOUT:
@@ -207,18 +227,27 @@ class Link:
 
 
 class Wire:
-    """The thread that reads from all links of a process, and writes where nobody else does."""
+    """Reads from all links of a process and writes where nobody else does, in its own thread or a borrowed one."""
 
     def __init__(self, name: str = "trouper wire") -> None:
-        self.epoll = epoll()
+        self.sockets = epoll()
         self.bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self.epoll.register(self.bell, EPOLLIN)
+        self.own = epoll()  # what its own thread waits for
+        self.own.register(self.bell, EPOLLIN)
+        self.own.register(self.sockets.fileno(), EPOLLIN)
         self.links: dict[int, Link] = {}
         self.orders: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
+        self.reading = Lock()
+        self.borrowed = Lock()
+        self.borrower = NOBODY
         self.parked = False
         self.pending = False
         self.over = False
         self.thread = Thread(target=self.main, name=name, daemon=True)
+
+    def __del__(self) -> None:
+        """Only now: whoever was about to ring must not ring what somebody else has opened under this number."""
+        os.close(self.bell)
 
     # -- any thread --------------------------------------------------------------------------------------------------
     def start(self) -> None:
@@ -228,7 +257,7 @@ class Wire:
     def attach(self, link: Link) -> None:
         """Read from this link from now on."""
         self.links[link.sock.fileno()] = link
-        self.epoll.register(link.sock.fileno(), EPOLLIN)
+        self.sockets.register(link.sock.fileno(), EPOLLIN)
         self.wake(link)
 
     def wake(self, link: Link) -> None:
@@ -236,7 +265,7 @@ class Wire:
         self.do(link.flush)
 
     def do(self, order: Callable[..., object], *args: Any) -> None:
-        """Have `order(*args)` called in the thread."""
+        """Have `order(*args)` called in the wire's own thread."""
         self.orders.append((order, args))
         if self.parked and not self.pending:
             self.pending = True
@@ -244,40 +273,64 @@ class Wire:
 
     def watch(self, link: Link, events: int) -> None:
         """Wait for these events of its socket."""
-        self.epoll.modify(link.sock.fileno(), events)
+        self.sockets.modify(link.sock.fileno(), events)
 
     def forget(self, link: Link) -> None:
         self.links.pop(link.sock.fileno(), None)
-        self.epoll.unregister(link.sock.fileno())
+        self.sockets.unregister(link.sock.fileno())
 
     def close(self) -> None:
         """End all links and the thread. Does not wait for it."""
         self.do(self.end)
 
-    # -- the thread --------------------------------------------------------------------------------------------------
+    # -- whoever reads -----------------------------------------------------------------------------------------------
+    def lend(self) -> bool:
+        """The caller reads from now on, whenever `sockets` has something, until `back`; False: somebody else does."""
+        if self.over or not self.borrowed.acquire(blocking=False):
+            return False
+        self.borrower = get_ident()
+        self.own.modify(self.sockets.fileno(), 0)
+        return True
+
+    def back(self) -> None:
+        """The caller has something better to do."""
+        self.borrower = NOBODY
+        self.own.modify(self.sockets.fileno(), EPOLLIN)
+        self.borrowed.release()
+
+    def read(self) -> None:
+        """Take what has come, on all links."""
+        with self.reading:
+            for fd, what in self.sockets.poll(0):
+                if (link := self.links.get(fd)) is not None:
+                    link.heard(what)
+
+    # -- its own thread ----------------------------------------------------------------------------------------------
     def main(self) -> None:
-        orders, links, bell, poll = self.orders, self.links, self.bell, self.epoll.poll
+        orders, bell, poll = self.orders, self.bell, self.own.poll
         while not self.over:
             self.parked = True  # before the last look
             if orders:
                 self.parked = False
             events = poll(0 if orders else None)
             self.parked = False
-            for fd, what in events:
+            for fd, _ in events:
                 if fd == bell:
                     os.eventfd_read(bell)
                     self.pending = False
-                elif (link := links.get(fd)) is not None:
-                    link.heard(what)
+                else:
+                    self.read()
             for _ in range(len(orders)):
                 order, args = orders.popleft()
                 order(*args)
-        self.epoll.close()
-        os.close(bell)
+
+    def end_one(self, link: Link) -> None:
+        with self.reading:
+            link.lose(None)
 
     def end(self) -> None:
         for link in list(self.links.values()):
-            link.lose(None)
+            self.end_one(link)
         self.over = True
 
 
@@ -290,5 +343,5 @@ def lane_here() -> Lane | None:
 
 def control(name: str, payload: bytes) -> bytes:
     """A frame for who keeps the processes."""
-    words = name.encode()
+    words = name.encode("ascii")
     return frame(CONTROL, len(words), 0, words + payload)

@@ -18,11 +18,20 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from trouper.actors.definition import definition_of
-from trouper.errors import ActorRestarted, AskError, FrameError, LinkLost, ReplyTypeError, SchemaMismatch, Words
+from trouper.errors import (
+    ActorRestarted,
+    AskError,
+    FrameError,
+    LinkLost,
+    ReplyTypeError,
+    SchemaMismatch,
+    SpecError,
+    Words,
+)
 from trouper.events import Lost
 from trouper.messages import reply_annotation
 from trouper.reasons import SHUTDOWN, Reason, crashed
-from trouper.workers.codec import ENCODER, MailboxTypes, Reader, encoded
+from trouper.workers.codec import ENCODER, MALFORMED, MailboxTypes, Reader, encoded
 from trouper.workers.frames import (
     ANSWER,
     ASK,
@@ -59,6 +68,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("trouper")
 
+NO_BODY: Final = memoryview(b"")
 NUMBERS: Final = 0xFFFF_FFFF
 NAMES: Final = msgspec.msgpack.Decoder(list[str])
 ERROR: Final = msgspec.msgpack.Decoder(Told)
@@ -102,6 +112,8 @@ class Peer:
         self.link: Link | None = None
         self.over = False
         self.held = False  # nothing goes out of the boxes here, though there is a link
+        self.types: dict[Definition, MailboxTypes] = {}
+        self.decoders: dict[Definition, tuple[Reader, Reader]] = {}
         self.readers: dict[type, Reader] = {}
         self.begin()
 
@@ -129,7 +141,7 @@ class Peer:
         with self.binding:
             cell = self.cells.get(path)
             if cell is None:
-                types = MailboxTypes(definition, path)
+                types = self.types_of(definition, path)
                 cell = RemoteCell(self, path, types, definition, mailbox or definition.options.mailbox)
                 self.cells[path] = cell
                 if self.over:
@@ -183,6 +195,7 @@ class Peer:
     def take_over(self, other: Peer) -> None:
         """The actors that `other` led to live here from now on, and what waits for them goes out here."""
         with other.binding, self.binding:
+            other.tell_lost(other.sent, other.unacknowledged)  # nothing, if it was drained
             cells, other.cells = other.cells, {}
             for cell in cells.values():
                 cell.detach()
@@ -274,12 +287,24 @@ class Peer:
             return LinkLost(path, "there is no such actor")
         definition = ref.definition
         try:
-            types = MailboxTypes(definition, path)
-        except ValueError as error:
+            types = self.types_of(definition, path)
+        except SpecError as error:
             return error
         if types.schema.fingerprint != fingerprint:
             return SchemaMismatch(path, f"{text} ({fingerprint})", str(types.schema))
-        return Port(self, link, channel, ref, types.readers(self.find, self.name))
+        if definition not in self.decoders:
+            self.decoders[definition] = types.readers(self.find, self.name)
+        return Port(self, link, channel, ref, self.decoders[definition])
+
+    def types_of(self, definition: Definition, path: str) -> MailboxTypes:
+        """What a mailbox takes, looked at once for each class.
+
+        Raises:
+            SpecError: it cannot travel.
+        """
+        if definition not in self.types:
+            self.types[definition] = MailboxTypes(definition, path)
+        return self.types[definition]
 
     def on_send(self, channel: int, number: int, body: memoryview) -> None:
         port = self.port(channel)
@@ -294,11 +319,10 @@ class Peer:
         if isinstance(port, Port):
             port.asked(number, body)
         else:
-            self.reply(frame(TAKEN, channel, 1))
-            self.reply(frame(FAIL, 0, number, encoded(tell(port), self.name)))
+            self.reply(frame(FAIL, channel, number, encoded(tell(port), self.name)))
 
-    def on_answer(self, _channel: int, number: int, body: memoryview) -> None:
-        ask, cell = self.awaited(number)
+    def on_answer(self, channel: int, number: int, body: memoryview) -> None:
+        ask, cell = self.awaited(channel, number)
         cls = type(ask.request)
         try:
             value = self.reader(cls).decode(body)
@@ -308,8 +332,8 @@ class Peer:
         if not ask.put(value):
             cell.late(ask, value)
 
-    def on_fail(self, _channel: int, number: int, body: memoryview) -> None:
-        ask, _ = self.awaited(number)
+    def on_fail(self, channel: int, number: int, body: memoryview) -> None:
+        ask, _ = self.awaited(channel, number)
         error = rebuild(read(ERROR, body), self.name)
         if isinstance(error, AskError):
             error.message = ask.request
@@ -346,9 +370,13 @@ class Peer:
         self.world.watching.tell(cell.ref, rebuild_reason(read(REASON, body), self.name))
 
     def on_told(self, length: int, _number: int, body: memoryview) -> None:
-        if not length <= len(body):
+        try:
+            name = str(body[:length], "ascii")
+        except ValueError as error:
+            raise FrameError(0, f"a name that is no text: {error}", "a name in ASCII") from error
+        if length > len(body):
             raise FrameError(0, f"a name of {length} bytes in a CONTROL of {len(body)}", "no longer one")
-        self.on_control(str(body[:length], "utf-8"), bytes(body[length:]))
+        self.on_control(name, bytes(body[length:]))
 
     def port(self, channel: int) -> Port | BaseException:
         try:
@@ -356,7 +384,10 @@ class Peer:
         except KeyError:
             raise FrameError(0, f"channel {channel}", "one that was opened") from None
 
-    def awaited(self, number: int) -> tuple[Ask, RemoteCell]:
+    def awaited(self, channel: int, number: int) -> tuple[Ask, RemoteCell]:
+        """The ask that this answers; with a channel, it says that the request was taken, too."""
+        if channel:
+            self.on_taken(channel, 1, NO_BODY)
         try:
             return self.pending.pop(number)
         except KeyError:
@@ -401,10 +432,7 @@ class Peer:
             watcher = self.watcher
             self.begin()
         self.world.watching.unwatch_all(watcher)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-        if unacknowledged:
-            log.warning("%s: the process is gone, and %d of %d messages", self.name, unacknowledged, sent)
-            if self.world.bus.active:
-                self.world.bus.publish(Lost(self.name, sent, unacknowledged))
+        self.tell_lost(sent, unacknowledged)
         for ask, _ in pending.values():
             refusal = ActorRestarted(ask.request, f"the process {self.name} ended before it had answered")
             refusal.__cause__ = lost
@@ -412,6 +440,13 @@ class Peer:
         for cell in watches.values():
             self.world.watching.tell(cell.ref, crashed(lost))
         self.on_lost(error)
+
+    def tell_lost(self, sent: int, unacknowledged: int) -> None:
+        """Say how many messages nobody can tell the fate of."""
+        if unacknowledged:
+            log.warning("%s: the process is gone, and %d of %d messages", self.name, unacknowledged, sent)
+            if self.world.bus.active:
+                self.world.bus.publish(Lost(self.name, sent, unacknowledged))
 
 
 HEARD: Final[Mapping[int, Callable[[Peer, int, int, memoryview], None]]] = {
@@ -521,5 +556,5 @@ def read(decoder: Any, body: memoryview) -> Any:
     check_depth(body)
     try:
         return decoder.decode(body)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except MALFORMED as error:
         raise FrameError(0, f"a body that cannot be read: {error}", "what this kind of frame says") from error

@@ -1,14 +1,15 @@
 """Ports: the receiver's half of a channel, which leads to one mailbox of this process.
 
 Messages are put into the box of their actor by the wire's thread, whatever its capacity says: the credit of the sender
-is a reservation. A *receipt* behind them says, when its turn comes, that they were taken. It lies in the box as what is
-urgent does, in an envelope, so that who gets no messages from other processes pays nothing for it.
+is a reservation. A *receipt* behind them says, when its turn comes, that they were taken and handled: a message whose
+handler is cut short by the end of the process was not. It lies in the box as what is urgent does, in an envelope, so
+that who gets no messages from other processes pays nothing for it.
 """
 
 from __future__ import annotations
 
 from functools import partial
-from threading import Lock, get_ident
+from threading import Lock
 from typing import TYPE_CHECKING, Any, final
 
 import msgspec
@@ -17,7 +18,7 @@ from trouper.actors.ask import Ask
 from trouper.actors.router import Router
 from trouper.actors.urgent import Urgent
 from trouper.errors import CannotTravel, FrameError, Words
-from trouper.workers.codec import RAWS, encoded
+from trouper.workers.codec import MALFORMED, RAWS, encoded
 from trouper.workers.credit import Takings
 from trouper.workers.frames import ANSWER, FAIL, TAKEN, frame
 from trouper.workers.told import tell
@@ -44,8 +45,15 @@ class Receipt(Urgent):
         return False
 
     def take(self) -> bool:
-        self.port.taken(self.count)
+        if count := self.spend():
+            self.port.taken(count)
         return False
+
+    def spend(self) -> int:
+        """For how many it stands, once: an answer may have said it before."""
+        with self.port.taking:
+            count, self.count = self.count, 0
+        return count
 
 
 class Port:
@@ -87,7 +95,7 @@ class Port:
         messages: list[Any] = []
         try:
             raws = RAWS.decode(bytes(body))
-        except msgspec.DecodeError as error:
+        except MALFORMED as error:
             raise FrameError(0, f"a body that is no list: {error}", "a list of messages") from error
         for raw in raws:
             try:
@@ -101,7 +109,7 @@ class Port:
         ref, count = self.ref, len(messages)
         if isinstance(ref, Router):
             for message in messages:
-                self.put_by_router(message, message)
+                self.put_by_router(ref, message)
         elif ref.cell.refuses:
             for message in messages:
                 ref.cell.refuse(message)
@@ -111,39 +119,43 @@ class Port:
             self.put_receipt(self.arrived(count))
             ref.nudge()
 
-    def put_by_router(self, item: object, message: object) -> None:
+    def put_by_router(self, router: Router[Any], message: object) -> None:
         """A pool: the receipt goes where the message goes."""
-        worker = self.ref.routes.pick(message)  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+        worker = router.routes.pick(message)
         if worker is None or worker.cell.refuses:
-            self.ref.undeliverable(item)  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+            router.undeliverable(message)
             self.acknowledge(1)
-            return
-        box = worker.make_box()
-        box.append(item)
-        box.append(Receipt(self, 1))
-        worker.nudge()
+        else:
+            self.put_with_receipt(worker, message, Receipt(self, 1))
+
+    def put_with_receipt(self, ref: Ref[Any], item: object, receipt: Receipt) -> None:
+        ref.make_box().extend((item, receipt))
+        ref.nudge()
 
     def asked(self, number: int, body: memoryview) -> None:
         """A request came."""
         try:
             request = self.one.decode(body)
         except msgspec.ValidationError as error:
-            self.acknowledge(1)
             words = f"it is not of the mailbox's types ({error})"
-            self.answer_error(number, CannotTravel(Words(show_raw(body)), self.ref, words))
+            self.answer_error(number, CannotTravel(Words(show_raw(body)), self.ref, words), 1)
             return
-        ask = Ask(request)
-        ask.wake_by(partial(self.answered, ask, number))
-        ref = self.ref
+        ask, receipt = Ask(request), Receipt(self, 1)
+        ask.wake_by(partial(self.answered, ask, number, receipt))
+        ref: Ref[Any] | None = self.ref
         if isinstance(ref, Router):
-            self.put_by_router(ask, request)
-        elif ref.cell.refuses:
-            ref.cell.refuse(ask)
-            self.acknowledge(1)
+            ref = ref.routes.pick(request)
+        if ref is None or ref.cell.refuses:
+            self.refuse(ask)
         else:
-            ref.make_box().append(ask)
-            self.put_receipt(self.arrived(1))
-            ref.nudge()
+            self.put_with_receipt(ref, ask, receipt)
+
+    def refuse(self, item: object) -> None:
+        """Nobody takes it here any more."""
+        if isinstance(self.ref, Router):
+            self.ref.undeliverable(item)
+        else:
+            self.ref.cell.refuse(item)
 
     # -- any thread --------------------------------------------------------------------------------------------------
     def arrived(self, count: int) -> int:
@@ -163,37 +175,25 @@ class Port:
 
     def acknowledge(self, count: int) -> None:
         self.link.post(frame(TAKEN, self.channel, count))
-        if isinstance(self.ref, Router):  # in no lane
-            self.link.wire.wake(self.link)
-        else:
-            self.link.soon(self.ref.lane)
+        self.link.soon()
 
-    def answered(self, ask: Ask, number: int) -> None:
-        """The ask is settled: its answer goes back, in the thread that gave it."""
+    def answered(self, ask: Ask, number: int, receipt: Receipt) -> None:
+        """The ask is settled: its answer goes back, in the thread that gave it. Who answers at once has taken it."""
+        taken = 0 if ask.claimed else receipt.spend()
         error = ask._error
         if error is not None:
             ask._error = None
-            self.answer_error(number, error)
+            self.answer_error(number, error, taken)
             return
         try:
             body = encoded(ask._value, self.ref)
         except CannotTravel as trouble:
-            self.answer_error(number, trouble)
-            return
-        self.link.post(frame(ANSWER, 0, number, body))
-        self.flush()
-
-    def answer_error(self, number: int, error: BaseException) -> None:
-        self.link.post(frame(FAIL, 0, number, encoded(tell(error), self.ref)))
-        self.flush()
-
-    def flush(self) -> None:
-        """Somebody waits for it: at once, or after the step under way if that is a loop's."""
-        lane = self.ref.lane if not isinstance(self.ref, Router) else None
-        if lane is not None and lane.ident == get_ident() and getattr(lane, "flavour", "threading") != "threading":
-            lane.post(self.link.flush)
+            self.answer_error(number, trouble, taken)
         else:
-            self.link.flush()
+            self.link.answer(frame(ANSWER, self.channel if taken else 0, number, body))
+
+    def answer_error(self, number: int, error: BaseException, taken: int) -> None:
+        self.link.answer(frame(FAIL, self.channel if taken else 0, number, encoded(tell(error), self.ref)))
 
 
 def show_raw(data: Any) -> str:

@@ -3,7 +3,7 @@
 A `RemoteRef` is a ref like any other. Its box is in the sender's process, and so are its capacity and its overflow
 policy: `send` appends, as everywhere. What is in the box is then written to the link (`drain`) for as long as there is
 credit; without credit it stays, and the box fills. The capacity is shared by what waits in the box and what is under
-way, so a mailbox holds as much for a sender in another process as it says.
+way, which ends when the actor is done with it.
 
 What has been written belongs to the other process. If that dies, it is lost, and counted; what is still in the box
 goes to its successor, as the mailbox of an actor survives a restart.
@@ -13,30 +13,34 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from threading import Lock
+from threading import Lock, get_ident
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from trouper.actors.ask import Ask
 from trouper.actors.life import CLOSED, RUNNING
-from trouper.actors.ref import NO_BOX, NOTHING, Ref
+from trouper.actors.ref import NO_BOX, NOTHING, Ref, handling
 from trouper.actors.urgent import ENVELOPES
 from trouper.errors import ActorStopped, CannotTravel, MessageTypeError, show, type_name
+from trouper.lanes.slot import in_event_loop
 from trouper.reasons import SHUTDOWN
 from trouper.workers.codec import ENCODER, TROUBLE, encoded
 from trouper.workers.credit import Credit
 from trouper.workers.frames import ASK, HEAD, MAX_BODY, OPEN, SEND, frame
 from trouper.workers.link import HIGH, NOBODY
+from trouper.workers.waiting import wait_reading
 
 if TYPE_CHECKING:
     from trouper.actors.definition import Definition
     from trouper.actors.world import World
     from trouper.lanes.slot import Slot
     from trouper.mailbox.mailbox import Mailbox
+    from trouper.messages import Asked
     from trouper.reasons import Reason
     from trouper.workers.codec import MailboxTypes
     from trouper.workers.peer import Peer
 
 M_contra = TypeVar("M_contra", contravariant=True)
+R = TypeVar("R")
 
 CHUNK: Final = 1024  # messages in a box, at which who sends writes
 BATCH: Final = 512  # messages of one frame
@@ -77,9 +81,30 @@ class RemoteRef(Ref[M_contra]):
 
     def put(self, item: object) -> None:
         """Who asks waits, and has nothing better to do than to write."""
-        super().put(item)
-        if isinstance(item, Ask) and (link := self.there.peer.link) is not None:
-            link.flush()
+        if not isinstance(item, Ask) or self.there.peer.link is None:
+            super().put(item)
+        elif len(self.box) < self.capacity or self.make_room(item):
+            self.box.append(item)
+            self.lane.now(self)
+
+    def ask_sync(self, message: Asked[M_contra, R], *, timeout: float | None = 5.0) -> R:
+        """As that of every ref; a thread that is no actor's borrows the wire first, and reads its answer itself.
+
+        The thread of an actor has a bell for that.
+        """
+        cell, wire = handling.get(None), self.there.peer.wire
+        if in_event_loop() or (cell is not None and cell.owns_this_thread()) or not wire.lend():
+            return super().ask_sync(message, timeout=timeout)
+        try:
+            return super().ask_sync(message, timeout=timeout)
+        finally:
+            wire.back()
+
+    def await_sync(self, ask: Ask, timeout: float | None) -> bool:
+        wire = self.there.peer.wire
+        if wire.borrower == get_ident():
+            return wait_reading(wire, ask, timeout)
+        return super().await_sync(ask, timeout)
 
     def make_room(self, item: object) -> bool:
         if self.box is NO_BOX:
@@ -166,7 +191,7 @@ class RemoteCell:
         self.serving = Lock()
         self.credit = Credit(mailbox.capacity)
         self.ref: RemoteRef[Any] = RemoteRef(definition, mailbox)
-        self.ref.lane = peer.link
+        self.ref.lane = LIMBO
         self.ref.cell = self  # type: ignore[assignment]  # pyright: ignore[reportAttributeAccessIssue]
         self.ref.accepts = types.exact
 
@@ -248,7 +273,8 @@ class RemoteCell:
 
     def reject(self, item: object, error: BaseException) -> None:
         """This cannot be delivered there."""
-        self.world.dead(self.ref, item, str(error))
+        why = f"it cannot travel to another process: {error.why}" if isinstance(error, CannotTravel) else str(error)
+        self.world.dead(self.ref, item, why)
         if isinstance(item, Ask):
             item.fail(error)
 
@@ -345,6 +371,18 @@ class RemoteCell:
         return False
 
 
+class Limbo:
+    """Where what is sent lies in its box until the process is there, or lets messages in."""
+
+    ident = NOBODY
+
+    def foreign(self, ref: RemoteRef[Any]) -> None: ...
+    def now(self, ref: RemoteRef[Any]) -> None: ...
+
+
+LIMBO: Final = Limbo()
+
+
 class Grave:
     """What is sent by who was about to when the address closed comes here."""
 
@@ -352,6 +390,8 @@ class Grave:
 
     def foreign(self, ref: RemoteRef[Any]) -> None:
         ref.there.bury()
+
+    now = foreign
 
 
 GRAVE: Final = Grave()

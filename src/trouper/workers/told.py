@@ -102,7 +102,7 @@ def tell_value(value: Any, depth: int = 4) -> Value:
         return Value(value)
     if type(value) is bytes:
         return Value(data=value)
-    if type(value) in (list, tuple) and depth > 0:
+    if isinstance(value, list | tuple) and depth > 0:
         return Value(items=[tell_value(item, depth - 1) for item in value])
     return Value(words=show(value))
 
