@@ -77,7 +77,7 @@ def test_every_public_method_has_a_docstring(function: Any) -> None:
 PROBE = """
 import asyncio, sys, threading
 import trouper
-print(sorted({"psutil", "starlette", "uvicorn", "uvloop", "httpx"} & set(sys.modules)))
+print(sorted({"psutil", "starlette", "uvicorn", "uvloop", "httpx", "setproctitle"} & set(sys.modules)))
 print([thread.name for thread in threading.enumerate()], asyncio._get_running_loop())
 """
 

@@ -17,9 +17,9 @@ class Greeter:
 run(one_for_one(child(Greeter)))
 ```
 
-Everything public is here: `actor` and `child` describe actors, `one_for_one`, `one_for_all`, `rest_for_one` and
-`pool` trees of them, `run` and `open_daemon` run a tree; `trouper.errors` and `trouper.events` draw their families in
-one place each.
+Everything public is here: `actor` and `child` describe actors, `one_for_one`, `one_for_all`, `rest_for_one`, `pool` and
+`process` trees of them, `run` and `open_daemon` run a tree; `trouper.errors` and `trouper.events` draw their families
+in one place each.
 """
 
 from __future__ import annotations
@@ -41,23 +41,28 @@ from trouper.errors import (
     AskTimeout,
     CallError,
     CallTimeout,
+    CannotTravel,
     DaemonFailed,
     DaemonStopped,
     Declined,
     DefinitionError,
     DuplicateChild,
     Failure,
+    FrameError,
     LaneBroken,
     LeakedScope,
+    LinkLost,
     MailboxFull,
     MessageTypeError,
     NameTaken,
     NotReady,
     NotRunning,
     ReloadTimeout,
+    RemoteError,
     ReplyDropped,
     ReplyTypeError,
     RestartLimitExceeded,
+    SchemaMismatch,
     SelfAsk,
     Shutdown,
     SpecError,
@@ -71,6 +76,7 @@ from trouper.errors import (
     Unkillable,
     UnknownPath,
     UsageError,
+    WorkerDied,
     WouldBlockLane,
 )
 from trouper.events import (
@@ -90,6 +96,7 @@ from trouper.events import (
     Event,
     HandlerFailed,
     LaneStalled,
+    Lost,
     MailboxOverflow,
     Recovered,
     Restarting,
@@ -97,6 +104,8 @@ from trouper.events import (
     Subscription,
     SupervisorEnded,
     SupervisorStarted,
+    WorkerEnded,
+    WorkerStarted,
 )
 from trouper.logs import ActorFilter, setup_logging
 from trouper.mailbox.mailbox import Mailbox
@@ -106,6 +115,8 @@ from trouper.reasons import Reason
 from trouper.supervision.pool import Pool, pool
 from trouper.supervision.snapshot import Snapshot
 from trouper.supervision.spec import Child, Limit, Supervisor, child, one_for_all, one_for_one, rest_for_one
+from trouper.workers.exchange import Copies
+from trouper.workers.spec import Process, process
 
 __all__ = [
     "ActorDeclined",
@@ -124,8 +135,10 @@ __all__ = [
     "Backoff",
     "CallError",
     "CallTimeout",
+    "CannotTravel",
     "Child",
     "Context",
+    "Copies",
     "Daemon",
     "DaemonFailed",
     "DaemonReady",
@@ -141,13 +154,16 @@ __all__ = [
     "Escalated",
     "Event",
     "Failure",
+    "FrameError",
     "HandlerFailed",
     "Inbox",
     "LaneBroken",
     "LaneStalled",
     "LeakedScope",
     "Limit",
+    "LinkLost",
     "Listener",
+    "Lost",
     "Mailbox",
     "MailboxFull",
     "MailboxOverflow",
@@ -158,11 +174,13 @@ __all__ = [
     "NotRunning",
     "Persist",
     "Pool",
+    "Process",
     "Reason",
     "ReceiveTimeout",
     "Recovered",
     "Ref",
     "ReloadTimeout",
+    "RemoteError",
     "ReplyDropped",
     "ReplyTo",
     "ReplyTypeError",
@@ -170,6 +188,7 @@ __all__ = [
     "RestartLimitExceeded",
     "Restarting",
     "Router",
+    "SchemaMismatch",
     "SelfAsk",
     "Shutdown",
     "SignalReceived",
@@ -192,6 +211,9 @@ __all__ = [
     "Unkillable",
     "UnknownPath",
     "UsageError",
+    "WorkerDied",
+    "WorkerEnded",
+    "WorkerStarted",
     "WouldBlockLane",
     "actor",
     "child",
@@ -201,6 +223,7 @@ __all__ = [
     "one_for_one",
     "open_daemon",
     "pool",
+    "process",
     "rest_for_one",
     "run",
     "setup_logging",

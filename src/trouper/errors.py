@@ -13,6 +13,8 @@ TrouperError(Exception)
  |   +- UnknownPath (LookupError)           no such place in the tree
  |   +- NameTaken                           a name is another actor's
  +- MessageTypeError (TypeError)            the mailbox does not take this message
+ +- CannotTravel (TypeError)                a message, or its reply, cannot go to another process
+ +- SchemaMismatch                          two processes do not agree on the types of a mailbox
  +- MailboxFull                             the mailbox is full and rejects
  +- StashFull                               an actor keeps more for later than its mailbox allows
  +- AskError                                an ask has no answer
@@ -31,6 +33,10 @@ TrouperError(Exception)
  |   +- RestartLimitExceeded                more often than allowed
  |   +- LeakedScope, StrayCancellation      it broke the rules of its lane
  |   +- LaneBroken                          the lane itself
+ |   +- WorkerDied                          a worker process
+ |   +- LinkLost                            the process at the other end is gone
+ +- FrameError                              what comes from another process is no stream of frames
+ +- RemoteError                             what an actor in another process raised
  +- DaemonFailed                            the embedded daemon failed
  +- Shutdown, Declined                      raised by actors, to say something
 Stopping(BaseException)                     a blocking call in a threading actor that shall stop
@@ -175,6 +181,44 @@ class MailboxFull(TrouperError):
             f"{self.ref}: given {show(self.message)}, but {self.capacity} messages wait already and its mailbox rejects"
             f" more; wait for room with `offer`, or choose another `overflow`"
         )
+
+
+class CannotTravel(TrouperError, TypeError):
+    """The sender passed a value that no other process can be given; the text says which, and why.
+
+    Args:
+        message: what it was about.
+        where: the actor it was for.
+        why: in words.
+    """
+
+    def __init__(self, message: object, where: object, why: str) -> None:
+        super().__init__(message, where, why)
+        self.message = message
+        self.where = where
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"{self.where}: {show(self.message)} cannot travel to another process: {self.why}"
+
+
+class SchemaMismatch(TrouperError):
+    """Two processes run different code, and do not agree on the types of the mailbox at `path`; nothing is delivered.
+
+    Args:
+        path: the actor.
+        sent: the types of the sender, in words, with their fingerprint.
+        taken: those of the receiver.
+    """
+
+    def __init__(self, path: str, sent: str, taken: str) -> None:
+        super().__init__(path, sent, taken)
+        self.path = path
+        self.sent = sent
+        self.taken = taken
+
+    def __str__(self) -> str:
+        return f"{self.path}: the sender knows its mailbox as {self.sent}, and it is {self.taken}"
 
 
 class StashFull(TrouperError):
@@ -377,6 +421,72 @@ class LaneBroken(Failure):
     """The event loop of a lane ended by itself, or cannot run."""
 
     said = "the lane is broken"
+
+
+class WorkerDied(Failure):
+    """A worker process ended; `__cause__` is what it said last, if it said why.
+
+    Args:
+        path: the worker.
+        detail: how it ended, in words.
+        pid: its process id; None if there was none.
+        code: its exit code, the negative number of the signal that ended it, or None if nobody knows.
+    """
+
+    said = "the process ended"
+
+    def __init__(self, path: str, detail: str = "", pid: int | None = None, code: int | None = None) -> None:
+        super().__init__(path, detail)
+        self.args = (path, detail, pid, code)
+        self.pid = pid
+        self.code = code
+
+
+class LinkLost(Failure):
+    """The other process died, or what came from it was no stream of frames (the cause says why)."""
+
+    said = "the process is gone"
+
+
+# -- between processes -------------------------------------------------------------------------------------------------
+
+
+class FrameError(TrouperError):
+    """What comes from another process is no stream of frames, or breaks the rules of one. The link ends with it.
+
+    Args:
+        at: the byte of the stream, or of a body, where it was seen.
+        found: what is there, in words.
+        allowed: what may be there, in words.
+    """
+
+    def __init__(self, at: int, found: str, allowed: str) -> None:
+        super().__init__(at, found, allowed)
+        self.at = at
+        self.found = found
+        self.allowed = allowed
+
+    def __str__(self) -> str:
+        return f"byte {self.at}: found {self.found}, allowed: {self.allowed}"
+
+
+class RemoteError(TrouperError):
+    """An actor in another process raised this; its traceback is a note of this error.
+
+    Args:
+        kind: the class of what was raised there, with its module.
+        arguments: its arguments, those that are no plain values in words.
+        text: its text.
+    """
+
+    def __init__(self, kind: str, arguments: tuple[object, ...] = (), text: str = "") -> None:
+        super().__init__(kind, arguments, text)
+        self.kind = kind
+        self.arguments = arguments
+        self.text = text
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.text}" if self.text else self.kind
 
 
 class DaemonFailed(TrouperError):

@@ -13,8 +13,10 @@
 | `Escalated` | a failure reached the root |
 | `DeadLetter` | a message that nobody will handle |
 | `MailboxOverflow` | a full mailbox dropped a message |
+| `Lost` | a worker process died, and messages with it |
 | `HandlerFailed` | a handler raised what its class expects |
 | `LaneStalled` | a lane did not turn for too long |
+| `WorkerStarted`, `WorkerEnded` | a worker process is up, or ended, and why |
 | `DaemonReady` | the whole tree is up |
 | `DaemonReloading`, `DaemonReloaded` | a reload begins, or is over |
 | `SignalReceived` | the process got a signal that `run` handles |
@@ -232,6 +234,23 @@ class MailboxOverflow(Event, frozen=True):
     policy: str
 
 
+class Lost(Event, frozen=True):
+    """The process of a worker died, and nobody can say what became of messages that it had not acknowledged.
+
+    They were on their way, in mailboxes, or being handled. Asks that were on their way have failed. It comes once for a
+    death, and not where nothing was unacknowledged.
+
+    Args:
+        path: the worker.
+        sent: how many messages and requests it was sent in its life ...
+        unacknowledged: ... and how many of them its actors had not done with, as far as is known.
+    """
+
+    path: str
+    sent: int
+    unacknowledged: int
+
+
 class HandlerFailed(Event, frozen=True):
     """A handler raised what its class expects (`@actor(expected=...)`); the actor goes on.
 
@@ -262,6 +281,36 @@ class LaneStalled(Event, frozen=True):
     message: Any
     seconds: float
     stack: str
+
+
+class WorkerStarted(Event, frozen=True):
+    """A worker process is up, with all that runs in it.
+
+    Args:
+        path: where it stands in the tree.
+        generation: which of its lives this is.
+        pid: its process id.
+    """
+
+    path: str
+    generation: int
+    pid: int
+
+
+class WorkerEnded(Event, frozen=True):
+    """A worker process ended, or could not be started.
+
+    Args:
+        path: where it stands in the tree.
+        generation: which of its lives this was.
+        reason: a `Reason`; the cause of an abnormal end is a `WorkerDied`.
+        uptime: seconds since its start began.
+    """
+
+    path: str
+    generation: int
+    reason: Reason
+    uptime: float
 
 
 class DaemonReady(Event, frozen=True):
@@ -354,6 +403,11 @@ class Bus:
     def __init__(self) -> None:
         self.active: tuple[Subscription, ...] = ()
         self._changing = Lock()
+        self._watchers: tuple[Callable[[], object], ...] = ()
+
+    def on_change(self, watcher: Callable[[], object]) -> None:
+        """Have `watcher()` called whenever somebody begins or ceases to listen, in the thread of who does."""
+        self._watchers = (*self._watchers, watcher)
 
     def subscribe(self, listener: Callable[[Any], object], *kinds: type[Event], under: str = "/") -> Subscription:
         """Have `listener(event)` called for events of these kinds, or for all.
@@ -366,12 +420,18 @@ class Bus:
         subscription = Subscription(self, listener, kinds or (Event,), under)
         with self._changing:
             self.active = (*self.active, subscription)
+        self._changed()
         return subscription
 
     def forget(self, subscription: Subscription) -> None:
         """Call this listener no more."""
         with self._changing:
             self.active = tuple(one for one in self.active if one is not subscription)
+        self._changed()
+
+    def _changed(self) -> None:
+        for watcher in self._watchers:
+            watcher()
 
     def publish(self, event: Event) -> None:
         """Call who listens, here and now."""

@@ -145,6 +145,19 @@ def reply_types(request: type) -> Types:
     return result
 
 
+def reply_annotation(request: type) -> object:
+    """Return the reply type of a class of requests as an annotation, for who must know more of it than classes.
+
+    Raises:
+        TypeError: this is no class of requests.
+        NameError, AttributeError: it refers to what is not there (yet).
+    """
+    reply = _reply_annotation(request)
+    if isinstance(reply, str | typing.ForwardRef):
+        return _evaluated(reply, _names_around(request))
+    return Any if isinstance(reply, TypeVar) else reply
+
+
 _NOT_YET: Final = object()
 
 

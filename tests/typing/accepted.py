@@ -20,6 +20,7 @@ from trouper import (
     AskError,
     Child,
     Context,
+    Copies,
     Daemon,
     DeadLetter,
     Inbox,
@@ -28,6 +29,7 @@ from trouper import (
     Mailbox,
     Message,
     Pool,
+    Process,
     Reason,
     ReceiveTimeout,
     Ref,
@@ -46,6 +48,7 @@ from trouper import (
     one_for_one,
     open_daemon,
     pool,
+    process,
     rest_for_one,
     run,
     setup_logging,
@@ -416,3 +419,18 @@ async def embed() -> None:
     async with open_daemon(front, notify=True) as daemon:
         assert_type(daemon.restarts, int)
         assert_type(listener("http").open_all(), list[socket.socket])
+
+
+# -- worker processes --------------------------------------------------------------------------------------------------
+apart = child(Averages)
+parted = process(apart, workers=2, name="parted", start="spawn", restarts=Limit(1, within=2.0), shutdown=3.0)
+assert_type(parted, Process)
+parts: Supervisor = one_for_one(process(one_for_one(child(Averages), many)).options(restart="transient"), parted)
+
+
+async def parted_work(daemon: Daemon) -> None:
+    assert_type(await daemon.scale("/parted", 3), str)
+    assert_type(daemon.restart_rolling_sync("/parted"), str)
+    assert_type(parted.copies(apart.ref), Copies[Sample | Mean | Names])
+    assert_type(await parted.copies(apart.ref).worker(0).ask(Mean("load")), float)
+    assert_type(daemon.worker_id, int | None)

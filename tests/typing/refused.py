@@ -29,6 +29,7 @@ from trouper import (
     one_for_one,
     open_daemon,
     pool,
+    process,
     run,
     setup_logging,
 )
@@ -131,6 +132,15 @@ def wrong_options() -> None:
     averages.options(mailbox=100)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     Mailbox(10, overflow="drop")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     Limit(3, within="30 s")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def wrong_processes(daemon: Daemon) -> None:
+    process(Averages)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    process(child(Averages), workers="2")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    process(child(Averages), start="fork")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    daemon.scale_sync("/averages", "2")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    process(child(Averages)).copies(child(Rows, "x"))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    process(child(Averages)).copies(child(Averages).ref).worker(0).send(42)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 def wrong_pools() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import collections
 import inspect
-from typing import TYPE_CHECKING, Any, Final, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Final, Union, get_args, get_origin
 
 from trouper.errors import DefinitionError, type_name
 from trouper.messages import runtime_types
@@ -59,6 +59,24 @@ def accepted_types(shape: Shape, flavour: FlavourName, accepts: object, local_na
     except (TypeError, SyntaxError) as error:
         allowed = "classes, unions, generics, Never and Any; or the classes by hand: @actor(accepts=...)"
         raise DefinitionError(where, f"the annotation {_text(annotation)}: {error}", allowed) from error
+
+
+def mailbox_annotation(shape: Shape, accepts: object) -> Any:
+    """Return what the mailbox takes as an annotation, for who must know more of it than classes.
+
+    Args:
+        shape: the methods of the class.
+        accepts: the type given by hand (or a tuple of them); `None` to read the annotation.
+
+    Raises:
+        Exception: the annotation names what is known only where the class was written, or is none.
+    """
+    if accepts is not None:
+        return Union[accepts] if isinstance(accepts, tuple) else accepts  # noqa: UP007 - a tuple that is made at run time
+    annotation = shape.handler.function.__annotations__[shape.parameter or ""]
+    if isinstance(annotation, str):
+        annotation = eval(annotation, {}, _names(shape.handler, {}))  # noqa: S307 - as in messages
+    return get_args(annotation)[0] if shape.style == "run" else annotation
 
 
 def _of_message(annotation: Any, where: str, names: Mapping[str, Any]) -> Types:

@@ -49,6 +49,8 @@ class Letters(Life):
                 self.give_up(item, cause)
             elif item.live():
                 self.refuse(item.message, cause)
+            else:
+                item.take()
 
     def press(self, urgent: Urgent) -> None:
         """Put this in front of the mailbox, behind what is urgent already; in the lane."""

@@ -184,7 +184,7 @@ class Ref(Generic[M_contra]):
             )
         ask = self.envelope(message)
         self.put(ask)
-        if not wait_in_thread(ask, timeout):
+        if not self.await_sync(ask, timeout):
             self.gave_up(ask, timeout)
         return ask.take()  # type: ignore[no-any-return]
 
@@ -228,7 +228,7 @@ class Ref(Generic[M_contra]):
         if slot is not None:
             try:
                 if not wait_in_thread(slot, timeout) and slot.claim():
-                    raise MailboxFull(message, self, self.capacity)
+                    raise MailboxFull(message, self, self.bound)
             finally:
                 slot.claim()
 
@@ -241,6 +241,11 @@ class Ref(Generic[M_contra]):
     def __repr__(self) -> str:
         where = "not in a running tree" if self.cell is None else self.cell.path
         return f"<Ref {type_name(self.definition.cls)}: {where}>"
+
+    @property
+    def bound(self) -> int:
+        """How many messages the mailbox holds."""
+        return sys.maxsize if self.mailbox.capacity is None else self.mailbox.capacity
 
     @property
     def mind(self) -> Any:
@@ -264,7 +269,10 @@ class Ref(Generic[M_contra]):
     def configure(self, mailbox: Mailbox) -> None:
         """Have the box bounded as `mailbox` says."""
         self.mailbox = mailbox
-        self.capacity = sys.maxsize if mailbox.capacity is None else mailbox.capacity
+        self.capacity = self.bound
+
+    def watched(self) -> None:
+        """Any thread: somebody wants to hear of its end."""
 
     def open(self) -> None:
         """Accept messages (again)."""
@@ -285,8 +293,14 @@ class Ref(Generic[M_contra]):
         """The box is full, or not there yet. Returns whether `item` may go in."""
         if self.box is NO_BOX and not self.make_box():
             return True
-        if len(self.box) - urgent_ahead(self.box) < self.capacity:  # or another sender made the box meanwhile
-            return True
+        return self.has_room() or self.overflow(item)  # another sender may have made the box meanwhile
+
+    def has_room(self) -> bool:
+        """Whether one more fits."""
+        return len(self.box) - urgent_ahead(self.box) < self.capacity
+
+    def overflow(self, item: object) -> bool:
+        """The box is full. Returns whether `item` may go in all the same."""
         overflow = self.mailbox.overflow
         if overflow == "drop_oldest":
             try:
@@ -296,9 +310,9 @@ class Ref(Generic[M_contra]):
         else:
             kept = False
         if isinstance(item, Ask):
-            item.fail(MailboxFull(item.request, self, self.capacity))
+            item.fail(MailboxFull(item.request, self, self.bound))
         elif overflow == "reject":
-            raise MailboxFull(item, self, self.capacity)
+            raise MailboxFull(item, self, self.bound)
         self.lost(item)
         return kept
 
@@ -347,6 +361,10 @@ class Ref(Generic[M_contra]):
         if type(message) not in self.accepts and not self.admits(message, ask):
             raise ActorStopped(message)
         return ask
+
+    def await_sync(self, ask: Ask, timeout: float | None) -> bool:
+        """Block this thread until there is an answer; False: there was none in time."""
+        return wait_in_thread(ask, timeout)
 
     def gave_up(self, ask: Ask, timeout: float | None) -> None:
         """Raise `AskTimeout`, if no answer came in the last moment."""

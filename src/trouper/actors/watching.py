@@ -87,6 +87,8 @@ class Watching:
             self.watched.setdefault(ref, {})[cell] = watch
         if (reason := why_closed(ref)) is not None:
             self.tell(ref, reason)
+        else:
+            ref.watched()
 
     def unwatch(self, cell: Life, ref: Ref[Any]) -> None:
         """It does not want to hear of that any more."""

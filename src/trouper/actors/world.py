@@ -95,6 +95,7 @@ class World:
         self.bus = Bus()
         self.watching = Watching()
         self.daemon: Daemon | None = None
+        self.exchange: Any = None  # by which actors of other processes are reached, once there are any
         self.stopping = False  # nothing is started any more
         self.over = False
         self.dead_letters = self.restarts = 0
@@ -126,7 +127,7 @@ class World:
     def overflowed(self, ref: Ref[Any], item: object) -> None:
         """The mailbox was full and this message was dropped."""
         if self.bus.active:
-            self.bus.publish(MailboxOverflow(ref.path or repr(ref), ref.capacity, ref.mailbox.overflow))
+            self.bus.publish(MailboxOverflow(ref.path or repr(ref), ref.bound, ref.mailbox.overflow))
         self.dead(ref, item, "mailbox full")
 
     def report(self, level: int, ref: Ref[Any], kind: str, text: str) -> None:

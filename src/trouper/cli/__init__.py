@@ -15,6 +15,7 @@ from trouper.errors import TrouperError
 from trouper.logs import setup_logging
 from trouper.supervision.describe import check_tags, describe
 from trouper.supervision.place import place
+from trouper.workers.staff import check_processes
 
 if TYPE_CHECKING:
     import argparse
@@ -40,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             run(tree, **{name: value for name in RUNS_WITH if (value := getattr(options, name)) is not None})
         placed = place(tree)
         check_tags(placed)
+        check_processes(placed)
         if options.command == "check":
             print("\n".join(describe(placed)))
         else:

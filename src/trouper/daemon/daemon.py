@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 
+import trouper.workers.staff  # noqa: F401 - says how a `process` is run
 from trouper.actors.world import World
 from trouper.daemon.exits import FAILED, OK, code_of
 from trouper.daemon.listeners import Sockets
@@ -73,13 +74,16 @@ class Daemon(Operator, Registry, Payloads):
         clock: Callable[[], float] = monotonic,
         thread_lane: Callable[[str], ThreadLane] = ThreadLane,
         random: Random | None = None,
+        at: str = "/",
+        generation: int = 1,
     ) -> None:
         for name, seconds in (("stop_within", stop_within), ("stall_after", stall_after)):
             check_seconds(name, seconds)
         Operator.__init__(self)
         Registry.__init__(self)
-        placed = place(tree)
+        placed = place(tree, at)
         refuse_kept(placed.walk())
+        self.generation = generation
         self.stop_within = stop_within
         self.new_loop = uvloop_factory() if uvloop else None
         self.control = TrioLane("control")
@@ -142,6 +146,11 @@ class Daemon(Operator, Registry, Payloads):
             A subscription to `close`.
         """
         return self.world.bus.subscribe(listener, *kinds, under=under)
+
+    @property
+    def worker_id(self) -> int | None:
+        """Which worker process of its group this one is, from 0 on; None in a process that is none."""
+        return None
 
     @property
     def dead_letters(self) -> int:
@@ -223,6 +232,7 @@ class Daemon(Operator, Registry, Payloads):
             self.root.close(self.cause)  # what did not stop in time, too
             self.reloads.stop()
             self.end_calls()
+            self.close_exchange()
             self.answer_the_rest()
             self.settle_late()
             self.ready.put(None)
@@ -248,10 +258,15 @@ class Daemon(Operator, Registry, Payloads):
         if self.world.bus.active:
             self.world.bus.publish(event)
 
+    def close_exchange(self) -> None:
+        """No actor of another process is reached any more."""
+        if self.world.exchange is not None:
+            self.world.exchange.close()
+
     def begin(self) -> None:
         """Boot the tree, unless a stop was asked for already."""
         if self.stop_why is None:
-            self.root.begin(1)
+            self.root.begin(self.generation)
 
     def begin_stop(self, why: str) -> None:
         """Stop the tree, once, under the deadline for the whole of it."""

@@ -11,12 +11,14 @@ from trouper.actors.ref import handling
 from trouper.errors import UnknownPath, UsageError, WouldBlockLane
 from trouper.lanes.slot import Slot, in_event_loop
 from trouper.supervision.crew import Crew
-from trouper.supervision.place import place
+from trouper.supervision.place import place, steps_below
 from trouper.supervision.pool import check_size
 from trouper.supervision.snapshot import snapshot
 from trouper.supervision.spawned import Spawned
 from trouper.supervision.spec import Child
 from trouper.supervision.supervisor import Branch
+from trouper.workers.spec import check_workers
+from trouper.workers.staff import Staff
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -214,6 +216,51 @@ class Operator:
         """Have every actor reload: the twin of `reload` for threads; not for the thread of an event loop."""
         return wait_sync(self._reload())
 
+    async def scale(self, path: str, workers: int) -> str:
+        """Have so many processes run from now on, also when their own supervisor restarts them.
+
+        More of them are started; those that are too many, the last ones, are stopped under their `shutdown`. The answer
+        comes when all of them are asked to.
+
+        Args:
+            path: a `process`.
+            workers: how many; 0 is allowed.
+
+        Returns:
+            `ok`, `not_a_process` or `shutting_down`.
+
+        Raises:
+            SpecError: this cannot be a number of processes.
+            UnknownPath: there is no such supervisor.
+        """
+        return await answer(self._scale(path, workers))
+
+    def scale_sync(self, path: str, workers: int) -> str:
+        """Have so many processes run: the twin of `scale` for threads; not for the thread of an event loop."""
+        return answer_sync(self._scale(path, workers))
+
+    async def restart_rolling(self, path: str) -> str:
+        """Replace worker processes one after the other, each by one that is up before the other is told to stop.
+
+        They come from a fresh forkserver, so that code that has changed on disk comes in. If one does not come up, the
+        one that it was for goes on, and so do those after it.
+
+        Args:
+            path: a `process`.
+
+        Returns:
+            When it is through with all of them: `ok`, `nope` (one did not come up), `restarting` (another such request
+            is under way), `not_a_process` or `shutting_down`.
+
+        Raises:
+            UnknownPath: there is no such supervisor.
+        """
+        return await answer(self._roll(path))
+
+    def restart_rolling_sync(self, path: str) -> str:
+        """Replace worker processes one after the other: the twin of `restart_rolling` for threads."""
+        return answer_sync(self._roll(path))
+
     async def tree(self) -> Snapshot:
         """How the whole tree is at this moment; answered at once, whatever is under way in it.
 
@@ -286,6 +333,22 @@ class Operator:
 
         return self._at(path, ask, self._ticket())
 
+    def _scale(self, path: str, workers: int) -> Slot[tuple[str, Reason | None]]:
+        check_workers(path, workers)
+        return self._of_staff(path, lambda staff, slot: staff.resize(workers, slot))
+
+    def _roll(self, path: str) -> Slot[tuple[str, Reason | None]]:
+        return self._of_staff(path, lambda staff, slot: staff.roll(slot))
+
+    def _of_staff(self, path: str, do: Callable[[Staff, Slot[Any]], object]) -> Slot[tuple[str, Reason | None]]:
+        def ask(branch: Branch, slot: Slot[Any]) -> None:
+            if isinstance(branch, Staff):
+                do(branch, slot)
+            else:
+                slot.put(("not_a_process", None))
+
+        return self._at(path, ask, self._ticket())
+
     def _ticket(self) -> Slot[tuple[str, Reason | None]]:
         """Noted before it is posted: from then on the daemon may end at any time."""
         slot: Slot[tuple[str, Reason | None]] = Slot()
@@ -333,7 +396,7 @@ class Operator:
 
     def _do_at(self, path: str, do: Callable[[Branch, Slot[Any]], object], slot: Slot[Any]) -> None:
         node: Any = self.root
-        for name in filter(None, path.split("/")):
+        for name in filter(None, steps_below(self.root.path, path)):
             branch = getattr(node, "spawner", node)  # of an actor: what it spawned
             node = branch.nodes.get(name) if isinstance(branch, Branch) else None
         node = getattr(node, "spawner", node)

@@ -23,6 +23,7 @@ from trouper.daemon.signals import Signals
 from trouper.errors import SpecError, UsageError
 from trouper.lanes.slot import in_event_loop
 from trouper.logs import setup_logging
+from trouper.workers.forkserver import importing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,6 +67,11 @@ def run(
     Raises:
         UsageError: this is not the main thread, or uvloop is not installed.
     """
+    if importing:
+        raise UsageError(
+            f"run was called while a worker process imports {importing[0]}; let it stand below"
+            ' `if __name__ == "__main__":`'
+        )
     if current_thread() is not main_thread() or in_event_loop():
         raise UsageError(
             "run belongs into the main thread, which alone can handle signals, and outside of an event loop;"

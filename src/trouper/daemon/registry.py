@@ -16,6 +16,7 @@ from trouper.actors.options import is_name
 from trouper.actors.ref import Ref
 from trouper.actors.router import Router
 from trouper.errors import NameTaken, UsageError, show, type_name
+from trouper.supervision.place import steps_below
 from trouper.supervision.pool import Pool
 from trouper.supervision.supervisor import Branch
 
@@ -132,7 +133,7 @@ class Registry:
         """Who stands there. Supervisors change their dicts in threads of their own; each look into one is atomic."""
         node: Any = self.root
         found: Ref[Any]
-        for name in filter(None, path.split("/")):
+        for name in steps_below(self.root.path, path):
             above: Any = node.spawner if isinstance(node, Cell) else node
             if above is None:
                 return None
@@ -141,13 +142,11 @@ class Registry:
                 node = above.declared.get(name)
             if node is None:
                 return None
-        if isinstance(node, Branch):
-            if isinstance(node.spec, Pool):
-                found = node.spec.ref
-                return found
-            kind = node.spec.strategy
-            raise UsageError(
-                f"lookup: given {path!r}, where a supervisor ({kind}) stands, allowed: the path of an actor"
-            )
-        found = node.ref
-        return found
+        if isinstance(node, Cell):
+            found = node.ref
+            return found
+        if isinstance(node, Branch) and isinstance(node.spec, Pool):
+            found = node.spec.ref
+            return found
+        kind = node.spec.kind if isinstance(node, Branch) else "worker"
+        raise UsageError(f"lookup: given {path!r}, where a supervisor ({kind}) stands, allowed: the path of an actor")

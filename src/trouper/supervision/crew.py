@@ -1,20 +1,14 @@
-"""The supervisor of a pool's workers: they come and go by number, and the router of the pool is told.
-
-`declared` has the workers 1 to n, whichever of them run. One that is on its way out stands in `nodes` until it is down;
-if it is wanted again by then, its place, its address and its mailbox stay, and its next life begins.
-"""
+"""The supervisor of a pool's workers, which tells the router of the pool who is there."""
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any, cast
 
 from trouper.actors.cell import Cell
-from trouper.supervision.dynamic import Dynamic
-from trouper.supervision.node import member_of
 from trouper.supervision.place import Placed
 from trouper.supervision.pool import Pool, copy_of
-from trouper.supervision.supervisor import BRANCHES, Branch
+from trouper.supervision.ranks import Ranks
+from trouper.supervision.supervisor import BRANCHES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,12 +16,9 @@ if TYPE_CHECKING:
     from trouper.actors.router import Routes
     from trouper.actors.world import Boss, World
     from trouper.lanes.lane import Lane
-    from trouper.lanes.slot import Slot
     from trouper.supervision.child import Child
     from trouper.supervision.node import Node
     from trouper.supervision.spec import Supervisor
-
-log = logging.getLogger("trouper")
 
 
 class Worker(Cell):
@@ -42,7 +33,7 @@ class Worker(Cell):
             self.refuse(item, cause)
 
 
-class Crew(Branch):
+class Crew(Ranks):
     """A pool at work; its arguments are those of a `Branch`."""
 
     spec: Pool[Any]
@@ -58,9 +49,8 @@ class Crew(Branch):
         children: Iterable[Placed] = (),
     ) -> None:
         super().__init__(world, lane, boss, name, path, spec, children)
-        self.again: set[str] = set()  # on their way out, and to be started once they are
         self.routes.boss = self
-        self.reroute()
+        self.resized()
 
     @property
     def routes(self) -> Routes:
@@ -69,51 +59,13 @@ class Crew(Branch):
     def plant(self, placed: Placed) -> Node:
         return Worker(self.world, self, placed.name, cast("Child[Any]", placed.spec))
 
-    def new_machine(self) -> Dynamic:
-        members = [member_of(name, node.options, node.generation, held=False) for name, node in self.nodes.items()]
-        return Dynamic(self.spec.limit, self.world.random.random, members)
+    def name_of(self, number: int) -> str:
+        return f"{self.spec.template.definition.default_name}-{number}"
 
-    def limit_path(self, last: str) -> str:
-        """Each worker has the limit for itself."""
-        return self.below(last)
+    def make(self, number: int) -> Node:
+        return self.plant(Placed(self.below(self.name_of(number)), copy_of(self.spec.template, number)))
 
-    # -- how many ----------------------------------------------------------------------------------------------------
-    def resize(self, size: int, ticket: Slot[Any]) -> None:
-        """Have the workers 1 to `size` run, and no others."""
-        machine = self.machine
-        if not isinstance(machine, Dynamic) or machine.ending or self.world.stopping:
-            ticket.put(("shutting_down", None))
-            return
-        log.info("%s: resized from %d to %d workers", self.path, len(self.declared), size)
-        surplus = list(self.declared)[size:]
-        for name in surplus:
-            del self.declared[name]
-            self.again.discard(name)
-        for number in range(len(self.declared) + 1, size + 1):
-            self.declare(number)
-        self.reroute()
-        for name in surplus:
-            machine.terminate(None, name, self.lane.now())
-        stopping = {name for name, state in machine.view() if state == "stopping"}
-        self.again |= stopping & self.declared.keys()
-        for node in self.declared.values():
-            if node.name not in self.nodes:
-                self.start_worker(machine, node)
-        self.pump()
-        ticket.put(("ok", None))
-
-    def declare(self, number: int) -> None:
-        """Make a place for one more, or take the one that is on its way out."""
-        copy = copy_of(self.spec.template, number)
-        name = cast("str", copy.choice.name)
-        node = self.nodes.get(name)
-        self.declared[name] = self.plant(Placed(self.below(name), copy)) if node is None else node
-
-    def start_worker(self, machine: Dynamic, node: Node) -> None:
-        self.nodes[node.name] = node
-        machine.add(None, member_of(node.name, node.options, node.generation, held=False), self.lane.now())
-
-    def reroute(self) -> None:
+    def resized(self) -> None:
         """Tell the router who is there."""
         self.routes.workers = tuple(node.ref for node in self.declared.values() if isinstance(node, Worker))
 
@@ -127,30 +79,6 @@ class Crew(Branch):
             return False
 
     # -- as a branch -------------------------------------------------------------------------------------------------
-    def forget(self, name: str) -> None:
-        """One is down; but it comes up again if the pool does, or if it is wanted again."""
-        machine = self.machine
-        if not isinstance(machine, Dynamic) or machine.ending:
-            return
-        if name in self.again:
-            self.again.discard(name)
-            self.start_worker(machine, self.nodes[name])
-        else:
-            super().forget(name)
-
-    def begin(self, generation: int) -> None:
-        self.again.clear()
-        super().begin(generation)
-
-    def request(self, verb: str, name: str, ticket: Slot[Any]) -> None:
-        if verb == "terminate":
-            self.again.discard(name)
-        super().request(verb, name, ticket)
-
-    def start_child(self, spec: Child[Any] | Supervisor, ticket: Slot[Any]) -> None:
-        """All are copies of one template; `resize` says how many."""
-        ticket.put(("simple_one_for_one", None))
-
     def keeps(self, node: Any) -> bool:
         if node is self.routes:
             return not self.world.over and self.boss.keeps(self)

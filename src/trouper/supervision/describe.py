@@ -60,6 +60,8 @@ def of_supervisor(placed: Placed) -> str:
     parts = [f"{spec.kind}, {restarts}"]
     if isinstance(spec, Pool):
         parts = [f"pool of {spec.size}, {spec.routing}, {restarts} for each worker"]
+    elif spec.kind == "process":  # of the room above
+        parts = [f"{spec.workers} processes by {spec.start}, {restarts} for each"]
     if spec.auto_shutdown != "never":
         parts.append(f"auto-shutdown {spec.auto_shutdown}")
     if placed.path != "/":

@@ -194,6 +194,12 @@ class Dynamic:
         if self._known(child_id, generation, "stopping") is not None:
             self._forget(child_id)
 
+    def renewed(self, child_id: str) -> None:
+        """Another life has taken over from one that runs, and is running: the other one is no concern of ours now."""
+        child = self._children.get(child_id)
+        if child is not None and child.state == "running":
+            child.generation += 1
+
     def resume(self, now: float) -> None:
         """Nothing here waits for its turn."""
 

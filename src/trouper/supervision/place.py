@@ -61,6 +61,14 @@ def place(tree: Child[Any] | Supervisor, path: str = "/") -> Placed:
     return _placed(one_for_one(tree) if isinstance(tree, Child) else tree, path, {})
 
 
+def steps_below(root: str, path: str) -> list[str]:
+    """Return the names on the way from the root to a place; the root of a worker process stands deeper than `/`."""
+    if path in {root, "/"}:
+        return []
+    prefix = root if root == "/" else f"{root}/"
+    return path.removeprefix(prefix).split("/") if path.startswith(prefix) else [path]
+
+
 def default_name(spec: Child[Any] | Supervisor) -> str:
     """Return the name of a node that has chosen none: its class in snake_case, its strategy, or `pool`."""
     if isinstance(spec, Supervisor):

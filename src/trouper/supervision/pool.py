@@ -171,7 +171,7 @@ def refuse_template(spec: Child[Any] | Supervisor, path: str) -> None:
     Raises:
         DuplicateChild: this is one.
     """
-    if isinstance(spec, Child) and isinstance(spec.ref, Router):
+    if isinstance(spec, Child) and type(spec.ref) is Router:
         allowed = "one place in one tree for each child(...); call child(...) again for another actor"
         raise DuplicateChild(path, "child", Words(f"{show(spec)}, the template of a pool"), allowed)
 

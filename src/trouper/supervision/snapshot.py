@@ -27,7 +27,7 @@ class Snapshot(msgspec.Struct, frozen=True, gc=False):
 
     Args:
         path: where it stands; `/` is the root.
-        kind: the name of the actor's class, or the strategy of the supervisor, or `pool`.
+        kind: the name of the actor's class, or the strategy of the supervisor, or `pool`, `process` or `worker`.
         state: `running`, `starting`, `stopping`, `undefined` (down), `restarting` (its turn comes), `backoff` (its time
             comes) or `held`.
         generation: which of its lives this is, or was; 0 before the first.
@@ -35,7 +35,9 @@ class Snapshot(msgspec.Struct, frozen=True, gc=False):
         uptime: seconds since its start began; None while it is down.
         waiting: how many messages wait in its mailbox.
         degraded: whether it is down and tried for ever.
-        children: what stands below it, in start order: the children of a supervisor, or what an actor spawned.
+        children: what stands below it, in start order: the children of a supervisor, or what an actor spawned; of a
+            worker process, what runs in it, as it told with its last sign of life.
+        pid: the process id of a worker process.
     """
 
     path: str
@@ -47,6 +49,7 @@ class Snapshot(msgspec.Struct, frozen=True, gc=False):
     waiting: int
     degraded: bool
     children: tuple[Snapshot, ...]
+    pid: int | None = None
 
     @property
     def name(self) -> str:
@@ -77,6 +80,7 @@ class Snapshot(msgspec.Struct, frozen=True, gc=False):
         parts += [] if self.uptime is None else [f"up {self.uptime:.3g} s"]
         parts += [f"{self.waiting} waiting"] if self.waiting else []
         parts += ["degraded"] if self.degraded else []
+        parts += [] if self.pid is None else [f"process {self.pid}"]
         yield f"{'  ' * depth}{self.name or '/'}: {', '.join(parts)}"
         for child in self.children:
             yield from child.lines(depth + 1)
@@ -135,6 +139,8 @@ def _of(node: Node | Branch, path: str, state: State, world: World, now: float) 
             () if below is None else _below(below, path, world, now),
         )
     branch: Any = node
+    if not hasattr(branch, "spec"):  # a worker process, which knows best
+        return branch.snapshot(path, state, now, degraded=degraded)  # type: ignore[no-any-return]
     children = _below(branch, path, world, now)
     return Snapshot(path, branch.spec.kind, state, branch.generation, None, uptime, 0, degraded, children)
 

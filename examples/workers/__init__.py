@@ -1,0 +1,1 @@
+"""Work for the processor, on all of its cores."""

@@ -1,0 +1,250 @@
+"""A worker process: the daemon in it, which runs its part of the tree for the daemon that wants it.
+
+It is run as `run` runs a daemon, and ends as that does, with these differences. SIGTERM is the word to stop; SIGINT and
+SIGHUP are left to the parent. What it logs, what happens in it and why it fails is told to the parent, and its end is
+the end of this process.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import gc
+import logging
+import os
+import select
+import signal
+import socket
+import sys
+from contextlib import suppress
+from functools import partial
+from math import isfinite
+from threading import Thread
+from time import sleep
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from trouper.daemon.daemon import Daemon
+from trouper.daemon.exits import FAILED, OK, WRONG_TREE, end_process
+from trouper.daemon.process import GC_THRESHOLD, SWITCH_INTERVAL, has_file
+from trouper.daemon.signals import Signals
+from trouper.supervision.snapshot import snapshot
+from trouper.workers.cargo import unpack
+from trouper.workers.channel import Channel
+from trouper.workers.exchange import Exchange
+from trouper.workers.forkserver import import_main, retitle
+from trouper.workers.portable import tell_event
+from trouper.workers.told import tell
+from trouper.workers.waiting import WiredLane
+
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+    from trouper.events import Event, Subscription
+
+FLUSH = 2.0  # seconds for the last words to the parent
+GRACE = 1.0  # seconds beyond `stop_within`, for a process whose parent is gone and that does not end
+
+
+class Worker(Daemon):
+    """The daemon of a worker process.
+
+    Args:
+        order: what the parent said of it.
+        parent: the way to the parent.
+        data: that of actors to those of other processes.
+    """
+
+    def __init__(self, order: dict[str, Any], parent: Channel, data: socket.socket) -> None:
+        exchange = Exchange()
+        home = exchange.office.home = exchange.peer("the daemon")
+        super().__init__(
+            unpack(order["tree"], exchange.outside),
+            stop_within=order["stop_within"],
+            stall_after=order["stall_after"],
+            uvloop=order["uvloop"],
+            at=order["path"],
+            generation=order["generation"],
+            thread_lane=partial(WiredLane, wire=exchange.wire),
+        )
+        exchange.bind(self.world)
+        home.attach(data)
+        self.order, self.parent = order, parent
+        self.listening: Subscription | None = None
+        self.listen(wanted=order["listening"])
+        self.ready.wake_by(self.tell_ready)
+
+    @property
+    def worker_id(self) -> int:
+        number: int = self.order["worker_id"]
+        return number
+
+    def tell_ready(self) -> None:
+        if self.stop_why is None and self.cause is None:
+            self.parent.send("ready", snapshot(self.root, self.world))
+
+    # -- what the parent says, in the thread that reads --------------------------------------------------------------
+    def hear(self, message: tuple[Any, ...]) -> None:
+        match message:
+            case ("ping",):
+                self.control.post(self.answer_ping)
+            case ("listening", wanted):
+                self.control.post(partial(self.listen, wanted=wanted))
+            case _:
+                raise AssertionError(message)
+
+    def answer_ping(self) -> None:
+        """In the control lane, so that an answer means that it turns."""
+        self.parent.send("pong", snapshot(self.root, self.world))
+
+    def listen(self, *, wanted: bool) -> None:
+        """Tell the parent of events, if anybody listens there."""
+        if wanted and self.listening is None:
+            self.listening = self.subscribe(self.tell_event)
+        elif not wanted and self.listening is not None:
+            self.listening.close()
+            self.listening = None
+
+    def tell_event(self, event: Event) -> None:
+        if getattr(event, "path", None) is not None:
+            self.parent.send("event", tell_event(event))
+
+    def orphaned(self) -> None:
+        """The parent is gone: stop, in good order if that can be."""
+        self.control.post(self.begin_stop, "the parent has ended")
+        sleep(self.stop_within + GRACE)
+        os._exit(FAILED)
+
+    # -- the end -----------------------------------------------------------------------------------------------------
+    def close_exchange(self) -> None:
+        """The last messages leave; the end of this process closes the way."""
+        self.world.exchange.flush(FLUSH)
+
+    def leave(self) -> NoReturn:
+        """Tell why, and end the process."""
+        if self.cause is not None:
+            self.parent.send("failed", tell(self.cause))
+        self.parent.flush(FLUSH)
+        end_process(self.code)
+
+    def leave_late(self) -> NoReturn:
+        self.code = self.code or FAILED
+        self.leave()
+
+
+class ToParent(logging.Handler):
+    """Has the parent log what is logged here."""
+
+    def __init__(self, parent: Channel) -> None:
+        super().__init__()
+        self.parent = parent
+
+    def emit(self, record: logging.LogRecord) -> None:
+        values = {
+            key: value
+            for key, value in vars(record).items()
+            if key not in {"args", "exc_info"} and isinstance(value, str | int | float | dict | None)
+        }
+        values["msg"], values["message"] = record.getMessage(), None
+        if record.exc_info:
+            values["exc_text"] = logging.Formatter().formatException(record.exc_info)
+        self.parent.send("log", values)
+
+    def flush(self) -> None:
+        self.parent.flush(FLUSH)
+
+
+class Parent:
+    """What is heard of the parent, in threads of its own, before there is a daemon here and after.
+
+    Args:
+        channel: the way to it.
+        order: what it said.
+        guard: a pidfd of it, for somebody may have inherited its end of the channel.
+    """
+
+    def __init__(self, channel: Channel, order: dict[str, Any], guard: int) -> None:
+        self.channel, self.order = channel, order
+        self.daemon: Worker | None = None
+        channel.open(self.hear, self.gone)
+        Thread(target=self.watch, args=(guard,), name="trouper parent lives", daemon=True).start()
+
+    def hear(self, message: tuple[Any, ...]) -> None:
+        if self.daemon is not None:
+            self.daemon.hear(message)
+
+    def watch(self, guard: int) -> None:
+        poll = select.poll()
+        poll.register(guard, select.POLLIN)
+        poll.poll()
+        self.gone()
+
+    def gone(self) -> None:
+        if self.daemon is None:
+            os._exit(OK)
+        self.daemon.orphaned()
+
+
+def main(link: int, data: int, guard: int) -> NoReturn:
+    """Be a worker, in a process of its own.
+
+    Args:
+        link: a socket to the parent, which says what to run.
+        data: the socket by which actors of other processes are reached.
+        guard: a pidfd of the parent.
+    """
+    settle()
+    channel = Channel(socket.socket(fileno=link), "trouper parent")
+    message = channel.receive()
+    if message is None:  # it has changed its mind, or is gone
+        os._exit(OK)
+    _, order = message
+    retitle(f"trouper: worker {order['path']}")
+    log_to(channel, order["levels"])
+    parent = Parent(channel, order, guard)
+    try:
+        if order["main"] is not None:
+            import_main(*order["main"])
+        parent.daemon = daemon = Worker(order, channel, socket.socket(fileno=data))
+    except BaseException as error:  # noqa: BLE001 - whatever the user's modules do when they are imported
+        channel.send("failed", tell(error))
+        channel.flush(FLUSH)
+        end_process(WRONG_TREE)
+    live(daemon)
+
+
+def live(daemon: Worker) -> NoReturn:
+    """Run it as `run` does, until its end."""
+    sys.setswitchinterval(SWITCH_INTERVAL)
+    gc.set_threshold(*GC_THRESHOLD)
+    daemon.on_deadline = daemon.leave_late
+    stall_after = daemon.watchdog.stall_after
+    if isfinite(stall_after) and has_file(sys.stderr):
+        daemon.watchdog.each_round = partial(faulthandler.dump_traceback_later, 3 * stall_after)
+    signals = Signals(daemon)
+    try:
+        trio.run(daemon.main, signals.listen)
+    except BaseException as error:  # noqa: BLE001 - a bug of ours must not pass for a clean end
+        daemon.cause, daemon.code = error, FAILED
+    daemon.leave()
+
+
+def settle() -> None:
+    """Make of whatever we were started as a process of its own.
+
+    A session of its own keeps the signals of the terminal away, and is what tells the processes that it leaves behind.
+    """
+    with suppress(OSError):
+        os.setsid()
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    if "numpy.random" in sys.modules:  # which, unlike `random`, does not see to it itself
+        sys.modules["numpy.random"].seed()
+
+
+def log_to(channel: Channel, levels: dict[str, int]) -> None:
+    """Have the parent log, in place of whoever did where this process came from."""
+    logging.root.handlers[:] = [ToParent(channel)]
+    for name, level in levels.items():
+        logging.getLogger(name or None).setLevel(level)

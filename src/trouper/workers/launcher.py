@@ -1,0 +1,180 @@
+"""From a daemon's side: the forkserver of one group of workers, and the processes that come out of it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import trio
+
+from trouper.errors import Failure
+from trouper.workers.forkserver import Order
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+NOT_INHERITED = ("NOTIFY_", "LISTEN_", "WATCHDOG_")  # what systemd says is said to the daemon alone
+ANSWER = 256  # bytes
+ENDING = 2.0  # seconds for a forkserver to end that nobody needs any more
+LAST_WORD = 1.0  # seconds between the end of a process and the word of how it ended
+PROLOGUE = "import sys; sys.path[:] = {path!r}; from {module} import main"
+
+
+@attrs.frozen(eq=False)
+class Started:
+    """A process that runs, or has run.
+
+    Args:
+        pid: its number.
+        pidfd: what it is known by; it is readable when the process has ended.
+        link: our end of its channel.
+        data: our end of the way between its actors and ours.
+        report: where its exit status comes.
+    """
+
+    pid: int
+    pidfd: int
+    link: socket.socket
+    data: socket.socket
+    report: socket.socket
+
+    def signal(self, number: int) -> None:
+        """Send it a signal; nothing happens if it has ended."""
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self.pidfd, number)
+
+    async def ended(self) -> int | None:
+        """Wait for its end. Returns its exit code, negative for a signal; None if nobody is left who knows it."""
+        await trio.lowlevel.wait_readable(self.pidfd)
+        with trio.move_on_after(LAST_WORD):
+            await trio.lowlevel.wait_readable(self.report)
+            with suppress(OSError):
+                word = self.report.recv(ANSWER)
+                return int(word) if word else None
+        return None
+
+    def close(self) -> None:
+        os.close(self.pidfd)
+        self.report.close()
+
+
+class Launcher:
+    """A forkserver, started when a worker is wanted first, and again when one is wanted and it has died.
+
+    Args:
+        name: the path of the group.
+        preload: modules that it imports.
+        main: how it imports what runs as `__main__` here, if the workers need that.
+        spawn: whether a worker is a new interpreter.
+        grace: seconds for the workers to end by themselves after this process.
+    """
+
+    def __init__(
+        self, name: str, preload: Sequence[str], main: tuple[str, str] | None, *, spawn: bool, grace: float
+    ) -> None:
+        self.name, self.preload, self.main, self.spawn, self.grace = name, list(preload), main, spawn, grace
+        self.control: socket.socket | None = None
+        self.process: subprocess.Popen[bytes] | None = None
+        self.opening = trio.Lock()
+        self.users = 0  # processes that came out of it, and those that are to
+
+    async def start(self, name: str) -> Started:
+        """Have a new process started. To cancel that leaves none behind.
+
+        Raises:
+            Failure: it cannot be.
+        """
+        for _ in range(2):  # the forkserver may have died long ago, and that is found out now
+            async with self.opening:
+                if self.control is None:
+                    await self.open()
+            started = await self.ask(name)
+            if started is not None:
+                return started
+            await self.close()
+        raise Failure(self.name, "the process that starts its workers dies")
+
+    async def ask(self, name: str) -> Started | None:
+        """One request; None if the forkserver is dead."""
+        control = self.control
+        if control is None:
+            return None
+        link, far_link = socket.socketpair()
+        data, far_data = socket.socketpair()
+        report, far_report = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        kept = False
+        try:
+            with far_link, far_data, far_report:
+                await trio.lowlevel.wait_writable(control)
+                far = [far_link.fileno(), far_data.fileno(), far_report.fileno()]
+                socket.send_fds(control, [name.encode()], far)
+            await trio.lowlevel.wait_readable(report)
+            word, fds, _, _ = socket.recv_fds(report, ANSWER, 1)
+            if word.startswith(b"!"):
+                raise Failure(self.name, f"no process could be started: {word[1:].decode()}")
+            kept = bool(word)
+            return Started(int(word), fds[0], link, data, report) if kept else None
+        except (OSError, trio.ClosedResourceError):
+            return None
+        finally:
+            if not kept:
+                for end in (link, data, report):
+                    end.close()
+
+    async def open(self) -> None:
+        """Start the forkserver itself, in a thread: that takes its time."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self.process = await trio.to_thread.run_sync(self.popen, theirs)
+        self.control = ours
+
+    def popen(self, control: socket.socket) -> subprocess.Popen[bytes]:
+        flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+        python = [sys.executable, *flags, "-c"]
+        path = [str(Path.cwd()) if entry == "" else entry for entry in sys.path]
+        again = PROLOGUE.format(path=path, module="trouper.daemon.worker")
+        order = Order(self.name, os.getpid(), self.preload, self.main, [*python, again], self.spawn, self.grace)
+        text = PROLOGUE.format(path=path, module="trouper.workers.forkserver")
+        text += f", Order; main({control.fileno()}, Order(*{tuple(order)!r}))"
+        environ = {key: value for key, value in os.environ.items() if not key.startswith(NOT_INHERITED)}
+        command = [*python, text]
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, env=environ, pass_fds=[control.fileno()])  # noqa: S603 - our own
+
+    async def close(self) -> None:
+        """Let go of the forkserver: it ends as soon as none of its workers is left."""
+        control, process = self.control, self.process
+        self.control = self.process = None
+        if control is not None:
+            control.close()
+        if process is not None:
+            with suppress(ProcessLookupError):  # a host that reaps whatever ends has taken it
+                await self.reap(process, os.pidfd_open(process.pid))
+            process.wait()
+
+    async def reap(self, process: subprocess.Popen[bytes], pidfd: int) -> None:
+        """Wait for its end, and see to it that there is one."""
+        try:
+            with trio.move_on_after(ENDING) as late:
+                await trio.lowlevel.wait_readable(pidfd)
+            if late.cancelled_caught:
+                process.kill()
+                await trio.lowlevel.wait_readable(pidfd)
+        finally:
+            os.close(pidfd)
+
+
+def main_module() -> tuple[str, str] | None:
+    """How another process can import what runs as `__main__` here; None if it cannot."""
+    module: Any = sys.modules["__main__"]
+    name = getattr(module.__spec__, "name", None)
+    if name is not None:
+        return "name", name
+    file = getattr(module, "__file__", None)
+    return None if file is None else ("path", str(Path(file).resolve()))

@@ -1,0 +1,64 @@
+"""Events on their way to another process, which publishes them there: what they hold is replaced by what can travel."""
+
+from __future__ import annotations
+
+import pickle
+from typing import TYPE_CHECKING, Any
+
+from trouper.errors import Words, show
+from trouper.reasons import Reason
+from trouper.workers.told import Told, ToldReason, rebuild, rebuild_reason, tell, tell_reason
+
+if TYPE_CHECKING:
+    from trouper.events import Event
+
+ToldEvent = tuple[type, tuple[Any, ...]]
+
+
+def tell_event(event: Event) -> ToldEvent:
+    """Put an event into what can be pickled. A value that cannot travel is replaced by its text."""
+    return type(event), tuple(tell_value(getattr(event, field)) for field in event.__struct_fields__)
+
+
+def rebuild_event(told: ToldEvent, where: str) -> Event:
+    """Return the event as it arrives.
+
+    Args:
+        told: what came.
+        where: the other process, for the notes of errors.
+    """
+    kind, values = told
+    event: Event = kind(*(rebuild_value(value, where) for value in values))
+    return event
+
+
+def tell_value(value: Any) -> Any:
+    match value:
+        case None | str() | int() | float():
+            return value
+        case Reason():
+            return tell_reason(value)
+        case BaseException():
+            return tell(value)
+        case _:
+            return travelled(value)
+
+
+def rebuild_value(value: Any, where: str) -> Any:
+    match value:
+        case ToldReason():
+            return rebuild_reason(value, where)
+        case Told():
+            return rebuild(value, where)
+        case _:
+            try:
+                return pickle.loads(value) if isinstance(value, bytes) else value  # noqa: S301 - of our own process
+            except Exception as error:  # noqa: BLE001 - whatever a class does when it is made again
+                return Words(f"(cannot be told: {type(error).__name__}: {error})")
+
+
+def travelled(value: object) -> bytes | Words:
+    try:
+        return pickle.dumps(value)
+    except Exception:  # noqa: BLE001 - whatever a class does when it is copied
+        return Words(show(value))

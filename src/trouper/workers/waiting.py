@@ -1,0 +1,130 @@
+"""Threads that read the wire while they wait: for an answer, or for messages of their own.
+
+A switch of threads costs about as much as the way through the socket. So a thread that would sleep anyway borrows the
+wire, if nobody has, and sleeps in the sockets; what comes for others it hands on. What it waits for may come from
+elsewhere, too: it sleeps on a number that others ring.
+"""
+
+from __future__ import annotations
+
+import os
+from queue import SimpleQueue
+from select import POLLIN, poll
+from threading import get_ident, local
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from trouper.lanes.thread_lane import ThreadLane
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from trouper.lanes.slot import Slot
+    from trouper.workers.link import Wire
+
+
+class Sleeper:
+    """One thread that has borrowed the wire; made in that thread."""
+
+    def __init__(self, wire: Wire) -> None:
+        self.wire = wire
+        self.bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self.ident = get_ident()
+        self.poll = poll()
+        self.poll.register(self.bell, POLLIN)
+        self.poll.register(wire.sockets.fileno(), POLLIN)
+
+    def __del__(self) -> None:
+        os.close(self.bell)
+
+    def ring(self) -> None:
+        """Wake it; what it finds by itself needs no bell."""
+        if get_ident() != self.ident:
+            os.eventfd_write(self.bell, 1)
+
+    def sleep(self, until: Callable[[], object], timeout: float | None) -> bool:
+        """Read until `until()` is true; False: it did not become so within so many seconds."""
+        deadline = None if timeout is None else monotonic() + timeout
+        while not until():
+            left = None if deadline is None else deadline - monotonic()
+            if left is not None and left <= 0:
+                return False
+            self.once(left)
+        return True
+
+    def once(self, timeout: float | None) -> None:
+        """Sleep until something comes, and read it."""
+        for fd, _ in self.poll.poll(None if timeout is None else timeout * 1000 + 1):
+            if fd == self.bell:
+                os.eventfd_read(fd)
+            else:
+                self.wire.read()
+
+
+class Sleepers(local):
+    """That of each thread, and of each wire that it waited at."""
+
+    def __init__(self) -> None:
+        self.by_wire: dict[Wire, Sleeper] = {}
+
+
+SLEEPERS = Sleepers()
+
+
+def wait_reading(wire: Wire, slot: Slot[Any], timeout: float | None) -> bool:
+    """Wait for a slot, in a thread that has borrowed the wire, and read meanwhile; False: it is not settled in time."""
+    sleepers = SLEEPERS.by_wire
+    sleeper = sleepers.get(wire)
+    if sleeper is None:
+        sleepers.clear()  # a thread that goes on to another daemon keeps nothing of the last one
+        sleeper = sleepers[wire] = Sleeper(wire)
+    slot.wake_by(sleeper.ring)
+    return sleeper.sleep(lambda: slot.done, timeout)
+
+
+class WireBell:
+    """The bell of a threading actor that reads the wire while it has nothing to do.
+
+    If what it read was for others, it gives the wire back: whoever has got something reads on when it is idle again.
+    """
+
+    def __init__(self, lane: ThreadLane, wire: Wire) -> None:
+        self.lane = lane
+        self.wire = wire
+        self.queue: SimpleQueue[None] = SimpleQueue()
+        self.sleeper: Sleeper | None = None
+        self.reads = False
+
+    def put(self, item: None, /) -> None:
+        self.queue.put(None)
+        if self.reads and self.sleeper is not None:
+            self.sleeper.ring()
+
+    def get(self, *, timeout: float | None = None) -> None:
+        began = monotonic()
+        if self.queue.empty() and self.wire.lend():
+            self.read(timeout)
+            if not self.lane.parked:
+                return
+            timeout = None if timeout is None else max(0.0, timeout - monotonic() + began)
+        self.queue.get(timeout=timeout)
+
+    def read(self, timeout: float | None) -> None:
+        """Wait once in the sockets."""
+        try:
+            if self.sleeper is None:
+                self.sleeper = Sleeper(self.wire)
+            self.reads = True  # before the last look
+            if self.queue.empty():
+                self.sleeper.once(timeout)
+        finally:
+            self.reads = False
+            self.wire.back()
+
+
+class WiredLane(ThreadLane):
+    """The lane of a threading actor in a process that has links to others."""
+
+    def __init__(self, name: str, wire: Wire) -> None:
+        super().__init__(name)
+        self.bell = WireBell(self, wire)

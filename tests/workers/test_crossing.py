@@ -1,0 +1,213 @@
+"""Actors of the daemon and of its workers send and ask each other, whatever becomes of the workers meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections import Counter
+from typing import Never
+
+import attrs
+import pytest
+import trio
+
+from tests.workers.house import house, kill
+from trouper import (
+    ActorRestarted,
+    Lost,
+    Message,
+    Ref,
+    Request,
+    Supervisor,
+    UsageError,
+    WorkerEnded,
+    WorkerStarted,
+    actor,
+    child,
+    current,
+    one_for_one,
+    pool,
+    process,
+)
+
+
+class WhoIs(Request[int]):
+    """Who are you, by your process id?"""
+
+
+class Wait(Request[None]):
+    """Never answer."""
+
+
+class Did(Message):
+    worker: int
+
+
+class HowOften(Request[dict[int, int]]): ...
+
+
+class Start(Request[int]):
+    """What are you to begin with?"""
+
+
+@actor(flavour="trio")
+class Book:
+    """It stands in the daemon."""
+
+    did: Counter[int] = attrs.field(factory=Counter, init=False)
+
+    async def receive(self, message: Did | HowOften | Start) -> dict[int, int] | int | None:
+        if isinstance(message, Start):
+            return 40
+        if isinstance(message, HowOften):
+            return dict(self.did)
+        self.did[message.worker] += 1
+        return None
+
+
+@actor(flavour="asyncio")
+class Clerk:
+    """It stands in each worker."""
+
+    book: Ref[Did | HowOften | Start]
+    begun_with: int = attrs.field(default=0, init=False)
+
+    async def on_start(self) -> None:
+        self.begun_with = await self.book.ask(Start())
+
+    async def receive(self, message: WhoIs | Wait) -> int | None:
+        number = current(self).daemon.worker_id
+        assert number is not None
+        self.book.send(Did(number))
+        if isinstance(message, Wait):
+            await asyncio.Event().wait()
+        return os.getpid() if self.begun_with == 40 else 0
+
+
+class Desk:
+    """A book in the daemon, and clerks in workers."""
+
+    def __init__(self, workers: int) -> None:
+        self.book = child(Book)
+        self.clerk = child(Clerk, self.book.ref)
+        self.group = process(self.clerk, workers=workers, name="desk", shutdown=5.0)
+        self.tree: Supervisor = one_for_one(self.book, self.group)
+
+    async def until(self, count: int) -> None:
+        """Wait until the clerks have done so much, as far as the book knows."""
+        with trio.fail_after(20):
+            while sum((await self.book.ref.ask(HowOften())).values()) != count:
+                await trio.lowlevel.checkpoint()
+
+
+async def test_whoever_is_asked_from_outside_is_the_worker_whose_turn_it_is() -> None:
+    desk = Desk(2)
+    async with house(desk.tree) as inside:
+        pids = [await inside.pid(f"/desk/{number}") for number in (0, 1)]
+        answers = [await desk.clerk.ref.ask(WhoIs()) for _ in range(6)]
+        assert answers in (pids * 3, pids[::-1] * 3)
+        clerks = desk.group.copies(desk.clerk.ref)
+        assert clerks.size == 2
+        assert [await clerks.worker(number).ask(WhoIs()) for number in (1, 0)] == pids[::-1]
+        with pytest.raises(UsageError, match="given worker 2, allowed: a number from 0 to 1"):
+            clerks.worker(2)
+        with pytest.raises(UsageError, match="allowed: the ref of a child in it"):
+            desk.group.copies(desk.book.ref)
+        await desk.until(8)
+        assert await desk.book.ref.ask(HowOften()) == {0: 4, 1: 4}
+
+
+async def test_who_asked_a_worker_that_is_killed_hears_that_at_once_and_what_was_lost_is_told() -> None:
+    desk = Desk(1)
+    async with house(desk.tree, Lost, WorkerStarted) as inside:
+        first = await inside.pid("/desk/0")
+        async with trio.open_nursery() as nursery:
+
+            @nursery.start_soon
+            async def _() -> None:
+                with pytest.raises(ActorRestarted):
+                    await desk.clerk.ref.ask(Wait(), timeout=None)
+
+            await desk.until(1)
+            kill(first, signal.SIGSTOP)
+            desk.clerk.ref.send(WhoIs())
+            while not inside.daemon.world.exchange.office.peers["/desk/0"].unacknowledged:
+                await trio.lowlevel.checkpoint()  # it has left our process then
+            kill(first)
+        lost = await inside.until(Lost)
+        assert (lost.path, lost.sent, lost.unacknowledged) == ("/desk/0", 2, 2)
+        await inside.until(WorkerStarted)
+        assert await desk.clerk.ref.ask(WhoIs()) == await inside.pid("/desk/0") != first
+
+
+async def ask_on(desk: Desk, enough: trio.Event, answers: list[int]) -> None:
+    while not enough.is_set():
+        answers.append(await desk.clerk.ref.ask(WhoIs(), timeout=20.0))
+
+
+async def test_a_rolling_restart_under_load_fails_no_ask() -> None:
+    desk = Desk(2)
+    async with house(desk.tree, Lost) as inside:
+        enough, answers = trio.Event(), list[int]()
+        async with trio.open_nursery() as nursery:
+            for _ in range(4):
+                nursery.start_soon(ask_on, desk, enough, answers)
+            before = {await inside.pid(f"/desk/{number}") for number in (0, 1)}
+            assert await inside.daemon.restart_rolling("/desk") == "ok"
+            after = {await inside.pid(f"/desk/{number}") for number in (0, 1)}
+            enough.set()
+        assert not before & after
+        assert set(answers) >= before
+        assert 0 not in answers
+        await desk.until(len(answers))
+        assert inside.events == []
+        assert inside.daemon.dead_letters == 0
+
+
+async def test_scaling_up_and_down_under_load_fails_no_ask() -> None:
+    desk = Desk(1)
+    async with house(desk.tree, WorkerStarted, WorkerEnded) as inside:
+        enough, answers = trio.Event(), list[int]()
+        async with trio.open_nursery() as nursery:
+            for _ in range(4):
+                nursery.start_soon(ask_on, desk, enough, answers)
+            await inside.daemon.scale("/desk", 3)
+            await inside.until(WorkerStarted, count=2)
+            await inside.daemon.scale("/desk", 1)
+            await inside.until(WorkerEnded, count=2)
+            enough.set()
+        assert len(set(answers)) == 3
+        await desk.until(len(answers))
+        assert inside.daemon.dead_letters == 0
+
+
+@actor(flavour="trio")
+class Silent:
+    async def receive(self, message: Never) -> None: ...
+
+
+async def test_a_pool_in_each_worker_is_reached_by_one_address() -> None:
+    book = child(Book)
+    clerks = pool(child(Clerk, book.ref), size=2)
+    tree = one_for_one(book, process(one_for_one(clerks, child(Silent)), workers=2, name="desk"))
+    async with house(tree) as inside:
+        pids = {await inside.pid(f"/desk/{number}") for number in (0, 1)}
+        assert {await clerks.ref.ask(WhoIs()) for _ in range(4)} == pids
+
+
+async def test_a_tree_with_workers_runs_again_in_another_daemon() -> None:
+    desk = Desk(1)
+    for _ in range(2):
+        async with house(desk.tree) as inside:
+            assert await desk.clerk.ref.ask(WhoIs()) == await inside.pid("/desk/0")
+
+
+async def test_the_tree_shows_what_runs_in_the_workers() -> None:
+    desk = Desk(1)
+    async with house(desk.tree) as inside:
+        snapshot = await inside.daemon.tree()
+        clerk = snapshot.find("/desk/0/clerk")
+        assert clerk is not None
+        assert (clerk.kind, clerk.state) == ("Clerk", "running")
+        assert f"process {await inside.pid('/desk/0')}" in str(snapshot)

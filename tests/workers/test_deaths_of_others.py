@@ -1,0 +1,93 @@
+"""Workers end with their daemon, what they started ends with them, and the forkserver decides on nobody's life."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+import trio
+
+from tests.workers.cast import Does, Idle, hang, have_children
+from tests.workers.house import children, command_of, ended, house, is_alive, kill, stage
+from trouper import WorkerEnded, WorkerStarted, child, one_for_one, process
+
+ROOT = Path(__file__).parents[2]
+
+PROGRAM = """
+from __future__ import annotations
+from tests.workers.cast import {deed}, Does
+from trouper import child, one_for_one, process, run
+
+if __name__ == "__main__":
+    run(one_for_one(process(child(Does, {stage!r}, {deed}), workers=2, name="cpu", shutdown=0.5)))
+"""
+
+
+async def end_of_a_killed_daemon(stage_path: str, deed: str) -> trio.Process:
+    """A daemon in a process of its own."""
+    program = [sys.executable, "-c", PROGRAM.format(deed=deed, stage=stage_path)]
+    return await trio.lowlevel.open_process(program, cwd=ROOT, stderr=-1)
+
+
+@pytest.mark.parametrize("deed", [have_children, hang])
+async def test_workers_end_when_the_daemon_is_killed_and_so_does_what_they_started(deed: object) -> None:
+    with stage() as heard:
+        name = getattr(deed, "__name__", "")
+        daemon = await end_of_a_killed_daemon(heard.path, name)
+        try:
+            pids = [int(line[2]) for line in await heard.hear_all(2, "up")]
+            [launcher] = children(daemon.pid)
+            for number in (0, 1):
+                heard.cue(number)
+            told = await heard.hear_all(2, "hangs" if deed is hang else "children")
+            pids += [int(pid) for line in told for pid in line]
+            assert all(map(is_alive, pids))
+        finally:
+            daemon.kill()
+            await daemon.wait()
+        for pid in (*pids, launcher):
+            await ended(pid)
+
+
+async def test_what_a_worker_leaves_behind_ends_with_it_and_what_hides_ends_with_the_daemon() -> None:
+    with stage() as heard:
+        tree = one_for_one(process(child(Does, heard.path, have_children), name="cpu"))
+        async with house(tree, WorkerEnded) as inside:
+            heard.cue()
+            of_its_session, hidden = map(int, await heard.hear("children"))
+            kill(await inside.pid("/cpu/0"))
+            await inside.until(WorkerEnded)
+            await ended(of_its_session)
+            assert is_alive(hidden)
+        await ended(hidden)
+
+
+async def test_a_worker_is_not_taken_for_dead_when_the_forkserver_is_killed() -> None:
+    with stage() as heard:
+        tree = one_for_one(process(child(Idle, heard.path), workers=2, name="cpu", answer_within=0.4))
+        async with house(tree, WorkerEnded, WorkerStarted) as inside:
+            before = [await inside.pid(f"/cpu/{number}") for number in (0, 1)]
+            launcher = inside.launcher("/cpu")
+            kill(launcher)
+            await ended(launcher)
+            kill(before[0])
+            died = await inside.until(WorkerEnded)
+            assert "how is not known" in str(died.reason)
+            started = await inside.until(WorkerStarted)
+            assert started.path == "/cpu/0"
+            assert inside.launcher("/cpu") != launcher
+            assert [event.path for event in inside.events] == ["/cpu/0", "/cpu/0"]
+            assert await inside.pid("/cpu/1") == before[1]
+            assert is_alive(before[1])
+
+
+async def test_no_signal_reaches_a_process_group_that_others_share() -> None:
+    with stage() as heard:
+        async with house(one_for_one(process(child(Idle, heard.path), name="cpu"))) as inside:
+            pid = await inside.pid("/cpu/0")
+            assert os.getsid(pid) == os.getpgid(pid) == pid
+            assert command_of(pid)
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL

@@ -1,0 +1,103 @@
+"""A worker is a process with good manners: what it inherits, how it logs, how it ends."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import random
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.workers.cast import Does, Idle, say, say_at_exit
+from tests.workers.house import house, stage
+from trouper import child, current, one_for_one, process
+
+
+def tell_manners(me: Any) -> None:
+    """What a process of the operating system is made of."""
+    masks = [line.split()[1] for line in Path("/proc/self/status").read_text().splitlines() if line[:4] == "SigB"]
+    say(me.stage, "stdin", Path("/proc/self/fd/0").readlink())
+    say(me.stage, "environ", *[key for key in os.environ if key.startswith(("NOTIFY_", "LISTEN_", "WATCHDOG_"))])
+    say(me.stage, "blocked", int(masks[0], 16))
+    say(me.stage, "sigint", signal.getsignal(signal.SIGINT) is signal.SIG_IGN)
+    say(me.stage, "sighup", signal.getsignal(signal.SIGHUP) is signal.SIG_IGN)
+    say(me.stage, "random", random.random())
+    say(me.stage, "switch", sys.getswitchinterval())
+    say(me.stage, "gc", gc.get_threshold()[0])
+    current(me).sleep_sync(600)
+
+
+@pytest.mark.parametrize("start", ["forkserver", "spawn"])
+async def test_what_a_worker_inherits(start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "WATCHDOG_USEC"):
+        monkeypatch.setenv(name, "1")
+    with stage() as heard:
+        tree = one_for_one(process(child(Does, heard.path, tell_manners), workers=2, name="cpu", start=start))
+        async with house(tree):
+            rolls: set[str] = set()
+            for number in (0, 1):
+                heard.cue(number)
+                assert await heard.hear("stdin") == ["/dev/null"]
+                assert await heard.hear("environ") == []
+                assert await heard.hear("blocked") == ["0"]
+                assert await heard.hear("sigint") == ["True"]
+                assert await heard.hear("sighup") == ["True"]
+                rolls.add(*await heard.hear("random"))
+                assert await heard.hear("switch") == ["0.0005"]
+                assert await heard.hear("gc") == ["100000"]
+            assert len(rolls) == 2
+
+
+async def test_the_signals_of_the_daemon_are_blocked_and_handled_as_before() -> None:
+    def signals() -> tuple[object, ...]:
+        handlers = [
+            signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGCHLD)
+        ]
+        return (*handlers, signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+
+    before = signals()
+    with stage() as heard:
+        async with house(one_for_one(process(child(Idle, heard.path), workers=2, name="cpu"))):
+            assert signals() == before
+    assert signals() == before
+
+
+def log_something(me: Any) -> None:
+    log = logging.getLogger("app.of.user")
+    log.debug("too quiet")
+    try:
+        int("no number")
+    except ValueError:
+        log.exception("it says %d", 42)
+    say(me.stage, "logged")
+    current(me).sleep_sync(600)
+
+
+async def test_what_a_worker_logs_is_in_the_log_of_the_daemon_with_its_place(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    with stage() as heard:
+        async with house(one_for_one(process(child(Does, heard.path, log_something), workers=2, name="cpu"))) as inside:
+            pid = await inside.pid("/cpu/1")
+            heard.cue(1)
+            await heard.hear("logged")
+    [record] = [record for record in caplog.records if record.name == "app.of.user"]
+    assert record.getMessage() == "[/cpu/1] it says 42"
+    assert (record.process, record.processName, record.levelno) == (pid, "/cpu/1", logging.ERROR)
+    assert record.exc_text is not None
+    assert "in log_something" in record.exc_text
+
+
+async def test_an_end_runs_finally_and_atexit_and_flushes_what_was_kept_back(capfd: pytest.CaptureFixture[str]) -> None:
+    with stage() as heard:
+        async with house(one_for_one(process(child(Does, heard.path, say_at_exit), name="cpu"))):
+            await heard.hear("up")
+            heard.cue()
+            await heard.hear("acts")
+        await heard.hear("finally")
+        await heard.hear("atexit")
+    assert "kept back in stdout" in capfd.readouterr().out
