@@ -119,7 +119,7 @@ class RemoteRef(Ref[M_contra]):
         self.capacity = room if waiting >= CHUNK else min(CHUNK, room)
         return waiting < room
 
-    def watched(self) -> None:
+    def watch_begun(self) -> None:
         self.there.peer.watch(self.there)
 
     # -- who writes to the link --------------------------------------------------------------------------------------
