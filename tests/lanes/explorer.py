@@ -29,6 +29,8 @@ from trouper.lanes import lane as lane_module
 from trouper.lanes import loop_lane as loop_module
 from trouper.lanes import thread_lane as thread_module
 from trouper.lanes.loop_lane import LoopLane
+from trouper.workers import link as link_module
+from trouper.workers import remote as remote_module
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -39,10 +41,14 @@ STUCK_AFTER = 20.0  # seconds: no schedule takes a hundredth of that
 
 TRACED = frozenset(
     str(getsourcefile(module))
-    for module in (lane_module, loop_module, thread_module, ref_module, steps_module, watching_module)
+    for module in (
+        *(lane_module, loop_module, thread_module, ref_module, steps_module, watching_module),
+        *(link_module, remote_module),
+    )
 )
 VARIABLES = frozenset(
     {"box", "queued", "parked", "pending", "over", "accepts", "refuses", "run", "step", "state", "watched", "watches"}
+    | {"dirty", "frames", "out", "blocked", "starved", "sent", "taken", "left"}
 )  # written by one, read by the other
 TOUCHES = ("LOAD_ATTR", "LOAD_METHOD", "STORE_ATTR")
 TESTS = (

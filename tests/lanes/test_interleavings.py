@@ -294,7 +294,7 @@ MAKE_THE_BOX = """\
             if self.box is NO_BOX:
                 self.box = deque()
 """
-LOOK_AGAIN_WHETHER_FULL = "        if len(self.box) - urgent_ahead(self.box) < self.capacity:"
+LOOK_AGAIN_WHETHER_FULL = "        return self.has_room() or self.overflow(item)"
 
 MUTANTS: dict[str, tuple[Tell, tuple[Mutation, ...]]] = {
     "a turn clears the mark and looks no more": (
@@ -352,7 +352,7 @@ MUTANTS: dict[str, tuple[Tell, tuple[Mutation, ...]]] = {
     ),
     "a sender that was late to make the box takes it for full": (
         first_message,
-        (Mutation(ref_module, LOOK_AGAIN_WHETHER_FULL, "            return True\n        if False:"),),
+        (Mutation(ref_module, LOOK_AGAIN_WHETHER_FULL, "            return True\n        return self.overflow(item)"),),
     ),
 }
 

@@ -45,6 +45,8 @@ class Actor:
         self.box.append(watch)
         assert self.world.freed, "the names are free before anybody is told"
 
+    def watch_begun(self) -> None: ...
+
     def alive(self) -> Actor:
         if self.state == DOWN:
             raise NotRunning

@@ -23,6 +23,7 @@ from trouper import (
     DeadLetter,
     Inbox,
     Limit,
+    Lost,
     Mailbox,
     Message,
     Pool,
@@ -30,6 +31,7 @@ from trouper import (
     Reason,
     ReceiveTimeout,
     Ref,
+    RemoteError,
     ReplyTo,
     Request,
     Router,
@@ -347,6 +349,28 @@ async def embedded(listener: Callable[[Any], Awaitable[None]]) -> None:
         daemon.subscribe(listener, DeadLetter).close()
         assert_type(await daemon.start(child(Plain), under="/readers"), str)
         daemon.stop("done")
+
+
+# -- other processes ---------------------------------------------------------------------------------------------------
+class Forward(Message):
+    """Refs and errors are fields like others."""
+
+    to: Ref[Sample]
+    error: BaseException | None = None
+
+
+def lost(event: Lost) -> tuple[str, int, int]:
+    return event.path, event.sent, event.unacknowledged
+
+
+async def across(ref: Ref[Sample | Mean | Forward], own: Ref[Sample]) -> tuple[object, ...]:
+    ref.send(Forward(own))
+    try:
+        assert_type(await ref.ask(Mean("load")), float)
+    except RemoteError as error:
+        assert_type(error.kind, str)
+        return error.arguments
+    return ()
 
 
 # -- watching, and names -----------------------------------------------------------------------------------------------

@@ -270,7 +270,7 @@ class Ref(Generic[M_contra]):
         self.mailbox = mailbox
         self.capacity = self.bound
 
-    def watched(self) -> None:
+    def watch_begun(self) -> None:
         """Any thread: somebody wants to hear of its end."""
 
     def open(self) -> None:

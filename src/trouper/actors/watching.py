@@ -88,7 +88,7 @@ class Watching:
         if (reason := why_closed(ref)) is not None:
             self.tell(ref, reason)
         else:
-            ref.watched()
+            ref.watch_begun()
 
     def unwatch(self, cell: Life, ref: Ref[Any]) -> None:
         """It does not want to hear of that any more."""

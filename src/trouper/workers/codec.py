@@ -52,8 +52,6 @@ def address_of(ref: Ref[Any]) -> tuple[str, str]:
 
 
 ENCODER: Final = msgspec.msgpack.Encoder(enc_hook=reduce_value)
-TROUBLE: Final = (TypeError, ValueError, OverflowError, NotImplementedError, RecursionError, AttributeError)
-"""What encoding raises over a value that cannot travel."""
 
 
 def encoded(value: object, where: object) -> bytes:
@@ -64,8 +62,8 @@ def encoded(value: object, where: object) -> bytes:
     """
     try:
         body = ENCODER.encode(value)
-    except TROUBLE as error:
-        raise CannotTravel(value, where, str(error)) from error
+    except Exception as error:
+        raise CannotTravel(value, where, str(error) or type(error).__name__) from error
     if len(body) > MAX_BODY:
         raise CannotTravel(value, where, f"it has {len(body)} bytes, allowed: {MAX_BODY}")
     return body

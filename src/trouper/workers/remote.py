@@ -23,7 +23,7 @@ from trouper.actors.urgent import ENVELOPES
 from trouper.errors import ActorStopped, CannotTravel, MessageTypeError, show, type_name
 from trouper.lanes.slot import in_event_loop
 from trouper.reasons import SHUTDOWN
-from trouper.workers.codec import ENCODER, TROUBLE, encoded
+from trouper.workers.codec import ENCODER, encoded
 from trouper.workers.credit import Credit
 from trouper.workers.frames import ASK, HEAD, MAX_BODY, OPEN, SEND, frame
 from trouper.workers.link import HIGH, NOBODY
@@ -119,7 +119,7 @@ class RemoteRef(Ref[M_contra]):
         self.capacity = room if waiting >= CHUNK else min(CHUNK, room)
         return waiting < room
 
-    def watched(self) -> None:
+    def watch_begun(self) -> None:
         self.there.peer.watch(self.there)
 
     # -- who writes to the link --------------------------------------------------------------------------------------
@@ -245,7 +245,7 @@ class RemoteCell:
         trouble = ""
         try:
             ENCODER.encode_into(batch, out, -1)
-        except TROUBLE as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the sender went on long ago
             trouble = str(error) or type(error).__name__
         size = len(out) - at - HEAD.size
         if size > MAX_BODY:
@@ -294,14 +294,13 @@ class RemoteCell:
 
     def attach(self, link: Any) -> None:
         """The process is there (again)."""
-        ref = self.ref
-        ref.lane = link
         if not self.refuses:
-            link.foreign(ref)
+            self.ref.lane = link
+            link.foreign(self.ref)
 
     def detach(self) -> None:
         """The process is gone, and what it had."""
-        self.ref.queued = True
+        self.ref.queued = not self.refuses
         self.credit = Credit(self.ref.mailbox.capacity)
         self.channel = self.watch = 0
         self.starved = False

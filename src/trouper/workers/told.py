@@ -1,8 +1,8 @@
 """Errors and reasons on their way to another process.
 
 An exception travels as the name of its class, its arguments and its text, with its traceback in words and the errors
-that caused it. One of trouper's own arrives as itself; another one as a `RemoteError`, for nobody shall import a class
-because its name came over a wire.
+that caused it. One of trouper's own arrives as itself; another one as a `RemoteError`: to hear of an error is no reason
+to import the module that it is of.
 """
 
 from __future__ import annotations
