@@ -90,6 +90,7 @@ class Stage:
         cell = code["remote"]["RemoteCell"](peer, "/listener", TYPES, DEFINITION, Mailbox(capacity))
         cell.channel = 1
         self.cell, self.ref = cell, cell.ref
+        self.ref.lane = self.link
         self.ref.make_box()
         self.ref.queued = False
 

@@ -16,6 +16,7 @@ import pytest
 from tests.workers.cast import Does, Idle, say, say_at_exit
 from tests.workers.house import house, stage
 from trouper import child, current, one_for_one, process
+from trouper.daemon.process import SWITCH_INTERVAL
 
 
 def tell_manners(me: Any) -> None:
@@ -48,7 +49,7 @@ async def test_what_a_worker_inherits(start: Any, monkeypatch: pytest.MonkeyPatc
                 assert await heard.hear("sigint") == ["True"]
                 assert await heard.hear("sighup") == ["True"]
                 rolls.add(*await heard.hear("random"))
-                assert await heard.hear("switch") == ["0.0005"]
+                assert await heard.hear("switch") == [str(SWITCH_INTERVAL)]
                 assert await heard.hear("gc") == ["100000"]
             assert len(rolls) == 2
 

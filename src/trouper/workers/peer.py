@@ -544,7 +544,7 @@ def class_named(name: str) -> Any:
 
 
 MAIN: Final = {"__mp_main__": "__main__"}  # what multiprocessing calls the main module of the parent
-NOWHERE: Final[Any] = SimpleNamespace(path="an unknown place")
+NOWHERE: Final[Any] = SimpleNamespace(path="an unknown place", cell=None, definition=SimpleNamespace(flavour="none"))
 
 
 def read(decoder: Any, body: memoryview) -> Any:
