@@ -32,7 +32,7 @@ from trouper.actors.ref import Ref
 from trouper.actors.router import Router
 from trouper.actors.timer import TimerHandle
 from trouper.actors.watching import Terminated
-from trouper.daemon import Daemon, open_daemon, run
+from trouper.daemon import Daemon, Hook, before, open_daemon, run
 from trouper.errors import (
     ActorRestarted,
     ActorStopped,
@@ -47,6 +47,7 @@ from trouper.errors import (
     DefinitionError,
     DuplicateChild,
     Failure,
+    HookTimeout,
     LaneBroken,
     LeakedScope,
     MailboxFull,
@@ -89,6 +90,7 @@ from trouper.events import (
     Escalated,
     Event,
     HandlerFailed,
+    HookFailed,
     LaneStalled,
     MailboxOverflow,
     Recovered,
@@ -140,6 +142,9 @@ __all__ = [
     "Event",
     "Failure",
     "HandlerFailed",
+    "Hook",
+    "HookFailed",
+    "HookTimeout",
     "Inbox",
     "LaneBroken",
     "LaneStalled",
@@ -191,6 +196,7 @@ __all__ = [
     "UsageError",
     "WouldBlockLane",
     "actor",
+    "before",
     "child",
     "current",
     "one_for_all",

@@ -120,6 +120,7 @@ WRONG: list[tuple[str, object, str]] = [
     *[("name", name, NAME) for name in ("", "a/b", "/", " a", "a\n", 3)],
     *[("restart", restart, "'permanent' | 'transient' | 'temporary'") for restart in ("always", None, True)],
     *[("shutdown", seconds, SHUTDOWN) for seconds in (-1, -0.1, math.nan, "5", None, True)],
+    *[("reload_timeout", seconds, START) for seconds in (0, math.nan, "1")],
     *[("start_timeout", seconds, START) for seconds in (0, -1, math.nan, None, False)],
     *[("significant", flag, "True | False") for flag in (1, None, "yes")],
     *[("mailbox", mailbox, "a Mailbox(capacity=..., overflow=...)") for mailbox in (None, 100)],
@@ -146,8 +147,9 @@ def test_the_limits_of_an_option_are_allowed(name: str, value: object) -> None:
 
 def test_an_option_that_does_not_exist_is_refused_with_those_that_do() -> None:
     web: Any = child(Web)
-    names = "name, restart, shutdown, start_timeout, significant, mailbox, drain, backoff, readiness, optional"
-    assert refusal(web.options, nam="x") == f"child({HERE}.Web): nam: given 'x', allowed: the options {names}"
+    names = "name, restart, shutdown, start_timeout, reload_timeout, significant, mailbox, drain, backoff, readiness"
+    allowed = f"the options {names}, optional"
+    assert refusal(web.options, nam="x") == f"child({HERE}.Web): nam: given 'x', allowed: {allowed}"
 
 
 # -- supervisors -------------------------------------------------------------------------------------------------------

@@ -19,7 +19,11 @@ from trouper import (
     Child,
     Context,
     Daemon,
+    DaemonReady,
+    DaemonStopping,
     DeadLetter,
+    Event,
+    Hook,
     Inbox,
     Limit,
     Mailbox,
@@ -30,12 +34,14 @@ from trouper import (
     Ref,
     ReplyTo,
     Request,
+    Restarting,
     Router,
     Supervisor,
     SyncInbox,
     Terminated,
     TimerHandle,
     actor,
+    before,
     child,
     current,
     one_for_all,
@@ -381,3 +387,36 @@ def look_up(daemon: Daemon) -> None:
     daemon.unregister("averages")
     if (found := daemon.lookup(Averages, "averages")) is not None:
         found.send(Sample("load", 0.5))
+
+
+# -- reloads and hooks -------------------------------------------------------------------------------------------------
+async def drain(event: DaemonStopping) -> None:
+    assert_type(event.why, str)
+
+
+def look(event: DaemonReady | Restarting) -> int:
+    return 1
+
+
+async def anything(event: Event) -> None: ...
+
+
+assert_type(before(DaemonStopping, drain, flavour=trio, timeout=2.0), Hook)
+hooks = [
+    before(DaemonReady, look, flavour="threading"),
+    before(Restarting, look, flavour=threading, under="/readers", vital=True),
+    before(DaemonStopping, anything, flavour=asyncio),
+    before(DaemonStopping, lambda event: event.why, flavour=threading),
+]
+
+
+async def reloading(daemon: Daemon) -> None:
+    daemon.hook(hooks[0])
+    daemon.unhook(hooks[0])
+    assert_type(await daemon.reload(), tuple[str, ...])
+    async with open_daemon(one_for_one(), hooks=hooks):
+        pass
+
+
+def reloading_sync(daemon: Daemon) -> None:
+    assert_type(daemon.reload_sync(), tuple[str, ...])

@@ -14,6 +14,9 @@ import trio
 
 from trouper import (
     Daemon,
+    DaemonReady,
+    DaemonReloaded,
+    DaemonStopping,
     Inbox,
     Limit,
     Mailbox,
@@ -22,6 +25,7 @@ from trouper import (
     SyncInbox,
     Terminated,
     actor,
+    before,
     child,
     current,
     one_for_one,
@@ -274,3 +278,14 @@ def wrong_names(daemon: Daemon) -> None:
     daemon.lookup("averages")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
     daemon.register("averages", averages)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     assert wide
+
+
+async def at_the_stop(event: DaemonStopping) -> None: ...
+
+
+def wrong_hooks(daemon: Daemon) -> None:
+    before(DaemonReloaded, print, flavour=trio)  # type: ignore[type-var]  # pyright: ignore[reportArgumentType]
+    before(DaemonReady, at_the_stop, flavour=trio)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    before(DaemonStopping, at_the_stop)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    daemon.hook(at_the_stop)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    open_daemon(rows, hooks=[at_the_stop])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from trouper.actors.cell import Cell
     from trouper.actors.ref import Ref
     from trouper.daemon import Daemon
+    from trouper.events import Event
     from trouper.lanes.lane import Lane
     from trouper.reasons import Reason
 
@@ -93,6 +94,7 @@ class World:
         self.random = random or Random()
         self.bus = Bus()
         self.watching = Watching()
+        self.first: Callable[[Event, Callable[[], object]], bool] = lambda *_: False  # the hooks before an event
         self.daemon: Daemon | None = None
         self.stopping = False  # nothing is started any more
         self.over = False

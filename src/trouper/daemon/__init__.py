@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from trouper.daemon.before import Hook, before
 from trouper.daemon.daemon import Daemon
 from trouper.daemon.embedded import open_daemon
 from trouper.daemon.process import run
 
-__all__ = ["Daemon", "open_daemon", "run"]
+__all__ = ["Daemon", "Hook", "before", "open_daemon", "run"]

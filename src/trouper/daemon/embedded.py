@@ -21,9 +21,10 @@ from trouper.lanes.slot import in_asyncio
 from trouper.lanes.trio_lane import TrioLane
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable
     from types import TracebackType
 
+    from trouper.daemon.before import Hook
     from trouper.supervision.spec import Child, Supervisor
 
 
@@ -37,6 +38,7 @@ class open_daemon:  # noqa: N801 - used like a function
         tree: a supervisor, or one child.
         stop_within: seconds for the whole stop.
         stall_after: seconds without a turn after which a lane is reported.
+        hooks: what is done before a step of the daemon goes on, see `before`.
 
     The block is entered, with the `Daemon`, when the tree is ready. When it is left, however it is left, the tree is
     stopped, and the block's own exception goes on as it is. If a failure reaches the root, the block is cancelled.
@@ -53,12 +55,21 @@ class open_daemon:  # noqa: N801 - used like a function
         ```
     """
 
-    def __init__(self, tree: Child[Any] | Supervisor, *, stop_within: float = 60.0, stall_after: float = 5.0) -> None:
-        self._tree = tree
+    def __init__(
+        self,
+        tree: Child[Any] | Supervisor,
+        *,
+        stop_within: float = 60.0,
+        stall_after: float = 5.0,
+        hooks: Iterable[Hook] = (),
+    ) -> None:
+        self._tree, self._hooks = tree, hooks
         self._stop_within, self._stall_after = stop_within, stall_after
 
     async def __aenter__(self) -> Daemon:
-        self._daemon = daemon = Daemon(self._tree, stop_within=self._stop_within, stall_after=self._stall_after)
+        self._daemon = daemon = Daemon(
+            self._tree, stop_within=self._stop_within, stall_after=self._stall_after, hooks=self._hooks
+        )
         self._host = host = AsyncioHost(daemon) if in_asyncio() else TrioHost(daemon)
         daemon.loops[host.lane.flavour] = host.lane
         host.lane.on_broken = daemon.lane_broke

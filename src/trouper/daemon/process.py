@@ -20,8 +20,10 @@ from trouper.errors import SpecError, UsageError
 from trouper.lanes.slot import in_event_loop
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import NoReturn
 
+    from trouper.daemon.before import Hook
     from trouper.supervision.spec import Child, Supervisor
 
 log = logging.getLogger("trouper")
@@ -33,7 +35,12 @@ GC_THRESHOLD = (100_000, 50, 1000)  # the default costs a factor of two to three
 
 
 def run(
-    tree: Child[Any] | Supervisor, *, stop_within: float = 60.0, stall_after: float = 5.0, uvloop: bool = False
+    tree: Child[Any] | Supervisor,
+    *,
+    stop_within: float = 60.0,
+    stall_after: float = 5.0,
+    uvloop: bool = False,
+    hooks: Iterable[Hook] = (),
 ) -> NoReturn:
     """Run a tree until it is told to stop, ends by itself or fails; the exit code of the process says which.
 
@@ -46,6 +53,7 @@ def run(
         stop_within: seconds for the whole stop.
         stall_after: seconds without a turn after which a lane is reported.
         uvloop: whether the asyncio lane runs on uvloop, which the extra `trouper[uvloop]` installs.
+        hooks: what is done before a step of the daemon goes on, see `before`.
 
     Raises:
         UsageError: this is not the main thread, or uvloop is not installed.
@@ -58,7 +66,7 @@ def run(
     if not logging.root.handlers:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
-        daemon = Daemon(tree, stop_within=stop_within, stall_after=stall_after, uvloop=uvloop)
+        daemon = Daemon(tree, stop_within=stop_within, stall_after=stall_after, uvloop=uvloop, hooks=hooks)
     except SpecError as error:
         log.critical("the tree is wrong: %s", error)
         end_process(WRONG_TREE)

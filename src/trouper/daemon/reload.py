@@ -87,9 +87,12 @@ class Reloads:
         began, left, failed = daemon.world.clock(), list(lives(daemon.root)), list[str]()
         count = len(left)
         log.info("reloading")
+        event, free = DaemonReloading(), trio.Event()
         if bus.active:
-            bus.publish(DaemonReloading())
+            bus.publish(event)
         with scope:
+            if daemon.hooks.first(event, free.set):
+                await free.wait()
             while left:
                 cell, generation = left[0]
                 if not await self.one(cell, generation):
