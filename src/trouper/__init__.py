@@ -32,7 +32,7 @@ from trouper.actors.ref import Ref
 from trouper.actors.router import Router
 from trouper.actors.timer import TimerHandle
 from trouper.actors.watching import Terminated
-from trouper.daemon import Daemon, Listener, listener, open_daemon, run
+from trouper.daemon import Daemon, Hook, Listener, before, listener, open_daemon, run
 from trouper.errors import (
     ActorRestarted,
     ActorStopped,
@@ -49,6 +49,7 @@ from trouper.errors import (
     DuplicateChild,
     Failure,
     FrameError,
+    HookTimeout,
     LaneBroken,
     LeakedScope,
     LinkLost,
@@ -95,6 +96,7 @@ from trouper.events import (
     Escalated,
     Event,
     HandlerFailed,
+    HookFailed,
     LaneStalled,
     Lost,
     MailboxOverflow,
@@ -156,6 +158,9 @@ __all__ = [
     "Failure",
     "FrameError",
     "HandlerFailed",
+    "Hook",
+    "HookFailed",
+    "HookTimeout",
     "Inbox",
     "LaneBroken",
     "LaneStalled",
@@ -216,6 +221,7 @@ __all__ = [
     "WorkerStarted",
     "WouldBlockLane",
     "actor",
+    "before",
     "child",
     "current",
     "listener",

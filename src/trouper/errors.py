@@ -26,6 +26,7 @@ TrouperError(Exception)
  +- CallError                               a payload that was called has no result
  |   +- CallTimeout (TimeoutError)          ... in time
  |   +- DaemonStopped                       ... because its daemon has ended
+ |   +- HookTimeout (TimeoutError)          ... in the time that its step waits for it
  +- Failure                                 something in the tree failed
  |   +- StartFailed, StartTimeout, NotReady while it started
  |   +- ReloadTimeout                       while it reloaded
@@ -315,6 +316,12 @@ class CallError(TrouperError):
 
 class CallTimeout(CallError, TimeoutError):
     """The payload was not done in time, and is cancelled."""
+
+    said = "not done in time, and cancelled"
+
+
+class HookTimeout(CallError, TimeoutError):
+    """A hook was not done in time, and is cancelled; the step before which it runs goes on."""
 
     said = "not done in time, and cancelled"
 

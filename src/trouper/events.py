@@ -19,6 +19,7 @@
 | `WorkerStarted`, `WorkerEnded` | a worker process is up, or ended, and why |
 | `DaemonReady` | the whole tree is up |
 | `DaemonReloading`, `DaemonReloaded` | a reload begins, or is over |
+| `HookFailed` | what was to be done before a step failed |
 | `SignalReceived` | the process got a signal that `run` handles |
 | `DaemonStopping` | the tree is being stopped |
 
@@ -359,6 +360,27 @@ class DaemonStopping(Event, frozen=True):
     why: str
 
 
+class HookFailed(Event, frozen=True):
+    """What was to be done before a step failed, or took longer than its timeout; the step goes on.
+
+    Args:
+        hook: the name of its function.
+        before: the name of the event of the step, such as `DaemonStopping`.
+        error: what it raised, or a `HookTimeout`.
+    """
+
+    hook: str
+    before: str
+    error: BaseException
+
+
+def is_under(event: Event, place: str) -> bool:
+    """Return whether an event is of this place of the tree or of what is below it; all of them are of `/`."""
+    place = place.rstrip("/")
+    path = getattr(event, "path", None)
+    return not place or (path is not None and f"{path}/".startswith(f"{place}/"))
+
+
 class Subscription:
     """Somebody listens, until `close` or the end of a `with` block. Made by `Daemon.subscribe`.
 
@@ -379,12 +401,7 @@ class Subscription:
 
     def wants(self, event: Event) -> bool:
         """Whether it is one to be told of."""
-        if not isinstance(event, self.kinds):
-            return False
-        if not self._place:
-            return True
-        path = getattr(event, "path", None)
-        return path is not None and f"{path}/".startswith(f"{self._place}/")
+        return isinstance(event, self.kinds) and is_under(event, self._place)
 
     def close(self) -> None:
         """Listen no more; a second call is harmless."""

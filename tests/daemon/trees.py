@@ -371,7 +371,7 @@ class HearsSignals:
 
     async def receive(self, message: Never) -> None: ...
 
-    def hear(self, event: Event) -> None:
+    def hear(self, event: SignalReceived | DaemonReloaded | DaemonStopping) -> None:
         match event:
             case SignalReceived(name):
                 say(f"heard {name}")

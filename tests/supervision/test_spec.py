@@ -120,6 +120,7 @@ WRONG: list[tuple[str, object, str]] = [
     *[("name", name, NAME) for name in ("", "a/b", "/", " a", "a\n", 3)],
     *[("restart", restart, "'permanent' | 'transient' | 'temporary'") for restart in ("always", None, True)],
     *[("shutdown", seconds, SHUTDOWN) for seconds in (-1, -0.1, math.nan, "5", None, True)],
+    *[("reload_timeout", seconds, START) for seconds in (0, math.nan, "1")],
     *[("start_timeout", seconds, START) for seconds in (0, -1, math.nan, None, False)],
     *[("significant", flag, "True | False") for flag in (1, None, "yes")],
     *[("mailbox", mailbox, "a Mailbox(capacity=..., overflow=...)") for mailbox in (None, 100)],

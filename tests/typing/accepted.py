@@ -22,7 +22,11 @@ from trouper import (
     Context,
     Copies,
     Daemon,
+    DaemonReady,
+    DaemonStopping,
     DeadLetter,
+    Event,
+    Hook,
     Inbox,
     Limit,
     Listener,
@@ -37,12 +41,14 @@ from trouper import (
     RemoteError,
     ReplyTo,
     Request,
+    Restarting,
     Router,
     Supervisor,
     SyncInbox,
     Terminated,
     TimerHandle,
     actor,
+    before,
     child,
     current,
     listener,
@@ -458,3 +464,36 @@ async def parted_work(daemon: Daemon) -> None:
     assert_type(parted.copies(apart.ref), Copies[Sample | Mean | Names])
     assert_type(await parted.copies(apart.ref).worker(0).ask(Mean("load")), float)
     assert_type(daemon.worker_id, int | None)
+
+
+# -- reloads and hooks -------------------------------------------------------------------------------------------------
+async def drain(event: DaemonStopping) -> None:
+    assert_type(event.why, str)
+
+
+def look(event: DaemonReady | Restarting) -> int:
+    return 1
+
+
+async def anything(event: Event) -> None: ...
+
+
+assert_type(before(DaemonStopping, drain, flavour=trio, timeout=2.0), Hook)
+hooks = [
+    before(DaemonReady, look, flavour="threading"),
+    before(Restarting, look, flavour=threading, under="/readers", vital=True),
+    before(DaemonStopping, anything, flavour=asyncio),
+    before(DaemonStopping, lambda event: event.why, flavour=threading),
+]
+
+
+async def reloading(daemon: Daemon) -> None:
+    daemon.hook(hooks[0])
+    daemon.unhook(hooks[0])
+    assert_type(await daemon.reload(), tuple[str, ...])
+    async with open_daemon(one_for_one(), hooks=hooks):
+        pass
+
+
+def reloading_sync(daemon: Daemon) -> None:
+    assert_type(daemon.reload_sync(), tuple[str, ...])

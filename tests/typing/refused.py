@@ -14,6 +14,9 @@ import trio
 
 from trouper import (
     Daemon,
+    DaemonReady,
+    DaemonReloaded,
+    DaemonStopping,
     Inbox,
     Limit,
     Listener,
@@ -23,6 +26,7 @@ from trouper import (
     SyncInbox,
     Terminated,
     actor,
+    before,
     child,
     current,
     listener,
@@ -305,3 +309,14 @@ def wrong_operation() -> None:
     setup_logging(layout="xml")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     setup_logging("info", "json")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     run(child(WrongFront, listener("http")), lock=1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def at_the_stop(event: DaemonStopping) -> None: ...
+
+
+def wrong_hooks(daemon: Daemon) -> None:
+    before(DaemonReloaded, print, flavour=trio)  # type: ignore[type-var]  # pyright: ignore[reportArgumentType]
+    before(DaemonReady, at_the_stop, flavour=trio)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    before(DaemonStopping, at_the_stop)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    daemon.hook(at_the_stop)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    open_daemon(rows, hooks=[at_the_stop])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from trouper.actors.cell import Cell
     from trouper.actors.ref import Ref
     from trouper.daemon import Daemon
+    from trouper.events import Event
     from trouper.lanes.lane import Lane
     from trouper.reasons import Reason
 
@@ -94,6 +95,7 @@ class World:
         self.random = random or Random()
         self.bus = Bus()
         self.watching = Watching()
+        self.first: Callable[[Event, Callable[[], object]], bool] = lambda *_: False  # the hooks before an event
         self.daemon: Daemon | None = None
         self.exchange: Any = None  # by which actors of other processes are reached, once there are any
         self.stopping = False  # nothing is started any more

@@ -20,6 +20,7 @@ import trio
 
 import trouper.workers.staff  # noqa: F401 - says how a `process` is run
 from trouper.actors.world import World
+from trouper.daemon.before import Hooks
 from trouper.daemon.exits import FAILED, OK, code_of
 from trouper.daemon.listeners import Sockets
 from trouper.daemon.operator import Operator
@@ -28,7 +29,7 @@ from trouper.daemon.registry import Registry
 from trouper.daemon.reload import Reloads
 from trouper.daemon.watchdog import Watchdog
 from trouper.errors import LaneBroken, RestartLimitExceeded, SpecError, UsageError
-from trouper.events import DaemonReady, DaemonStopping, Escalated
+from trouper.events import DaemonReady, DaemonReloading, DaemonStopping, Escalated, Restarting
 from trouper.lanes.asyncio_lane import AsyncioLane
 from trouper.lanes.slot import Slot
 from trouper.lanes.thread_lane import ThreadLane
@@ -39,10 +40,11 @@ from trouper.supervision.spec import Supervisor
 from trouper.supervision.supervisor import branch_of, refuse_kept
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable
     from random import Random
 
     from trouper.actors.cell import Cell
+    from trouper.daemon.before import Hook
     from trouper.events import Event as TrouperEvent
     from trouper.events import Subscription
     from trouper.lanes.lane import Lane
@@ -71,6 +73,7 @@ class Daemon(Operator, Registry, Payloads):
         stop_within: float = 60.0,
         stall_after: float = 5.0,
         uvloop: bool = False,
+        hooks: Iterable[Hook] = (),
         clock: Callable[[], float] = monotonic,
         thread_lane: Callable[[str], ThreadLane] = ThreadLane,
         random: Random | None = None,
@@ -105,6 +108,8 @@ class Daemon(Operator, Registry, Payloads):
         Payloads.__init__(self)
         self.world.daemon = self
         self.world.watching.before = self.free
+        self.hooks = Hooks(self, hooks)
+        self.world.first = self.hooks.first
         self.root = branch_of(placed, self.world, self.control, Root(self))
         self.watchdog = Watchdog(lambda: list(self.loops.values()), self.world.bus, stall_after, lambda: None)
         self.reloads = Reloads(self)
@@ -115,6 +120,7 @@ class Daemon(Operator, Registry, Payloads):
         self.code = OK
         self.cause: BaseException | None = None
         self.stop_why: str | None = None
+        self.halting = False  # the tree was told to stop
         self.said = "it did not stop in time"  # how it failed, if it did
         self.on_failed: Callable[[], object] = lambda: None
         self.on_deadline: Callable[[], object] = lambda: None
@@ -146,6 +152,18 @@ class Daemon(Operator, Registry, Payloads):
             A subscription to `close`.
         """
         return self.world.bus.subscribe(listener, *kinds, under=under)
+
+    def hook(self, hook: Hook) -> None:
+        """Have something done before a step of the daemon goes on, from now on.
+
+        Args:
+            hook: made by `before`.
+        """
+        self.hooks.add(hook)
+
+    def unhook(self, hook: Hook) -> None:
+        """Have it done no more; one that is none of the daemon's is harmless."""
+        self.hooks.remove(hook)
 
     @property
     def worker_id(self) -> int | None:
@@ -273,11 +291,18 @@ class Daemon(Operator, Registry, Payloads):
         if self.stop_why is not None:
             return
         self.stop_why = why
-        self.world.stopping = True
         log.info("stopping: %s", why)
-        self.tell(DaemonStopping(why))
+        event = DaemonStopping(why)
+        self.tell(event)
         self.reloads.stop()
+        self.hooks.cut(DaemonReady, DaemonReloading, Restarting)
         self.control.call_later(self.stop_within, self.deadline_passed)
+        if not self.hooks.first(event, self.halt):
+            self.halt()
+
+    def halt(self) -> None:
+        """Stop the tree; nothing is started any more."""
+        self.halting = self.world.stopping = True
         if not self.root.failing:  # else that goes on as it is: the failure came first
             self.root.ask_halt()
         if self.root.machine is None:
@@ -305,6 +330,7 @@ class Daemon(Operator, Registry, Payloads):
             self.tell(Escalated(path, error))
             level = logging.INFO if isinstance(error, SystemExit) else logging.CRITICAL
             log.log(level, "a failure reached the root: %s", self.said, exc_info=traceback_of(error))
+        self.hooks.cut(DaemonStopping)
         self.begin_stop(f"a failure of {path}")
 
     def finished(self) -> None:
@@ -346,7 +372,13 @@ class Root:
 
     def on_started(self, node: Node, generation: int) -> None:
         daemon = self.daemon
-        if daemon.stop_why is None and daemon.root.machine is not None:  # it may have ended as soon as it was up
+        if not daemon.hooks.first(DaemonReady(daemon.world.clock() - daemon.began), self.announce):
+            self.announce()
+
+    def announce(self) -> None:
+        """Say that the tree is up, unless it is being stopped, or has ended, meanwhile."""
+        daemon = self.daemon
+        if daemon.stop_why is None and daemon.root.machine is not None:
             seconds = daemon.world.clock() - daemon.began
             log.info("ready after %.3g s", seconds)
             daemon.tell(DaemonReady(seconds))
@@ -369,7 +401,8 @@ class Root:
     def fail(self, path: str, error: BaseException) -> None:
         """The root has given up. It may have been asked to stop after it had begun with that: the failure stands."""
         self.daemon.escalate(path, error)
-        self.daemon.finished()
+        if self.daemon.halting:
+            self.daemon.finished()
 
     def on_declined(self, node: Node, generation: int, why: str) -> None: ...
     def on_ending(self, node: Node, generation: int) -> None: ...

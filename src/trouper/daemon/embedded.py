@@ -23,9 +23,10 @@ from trouper.lanes.slot import in_asyncio
 from trouper.lanes.trio_lane import TrioLane
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable
     from types import TracebackType
 
+    from trouper.daemon.before import Hook
     from trouper.daemon.notify import Systemd
     from trouper.supervision.spec import Child, Supervisor
 
@@ -42,6 +43,7 @@ class open_daemon:  # noqa: N801 - used like a function
         stall_after: seconds without a turn after which a lane is reported.
         notify: whether systemd, if it started the process, is told of this daemon as `run` tells it: ready, stopping,
             counts and watchdog.
+        hooks: what is done before a step of the daemon goes on, see `before`.
 
     The block is entered, with the `Daemon`, when the tree is ready. When it is left, however it is left, the tree is
     stopped, and the block's own exception goes on as it is. If a failure reaches the root, the block is cancelled.
@@ -65,13 +67,16 @@ class open_daemon:  # noqa: N801 - used like a function
         stop_within: float = 60.0,
         stall_after: float = 5.0,
         notify: bool = False,
+        hooks: Iterable[Hook] = (),
     ) -> None:
-        self._tree, self._notify = tree, notify
+        self._tree, self._notify, self._hooks = tree, notify, hooks
         self._stop_within, self._stall_after = stop_within, stall_after
         self._systemd: Systemd | None = None
 
     async def __aenter__(self) -> Daemon:
-        self._daemon = daemon = Daemon(self._tree, stop_within=self._stop_within, stall_after=self._stall_after)
+        self._daemon = daemon = Daemon(
+            self._tree, stop_within=self._stop_within, stall_after=self._stall_after, hooks=self._hooks
+        )
         if self._notify:
             self._systemd = tell_systemd(daemon, os.environ)
         self._host = host = AsyncioHost(daemon) if in_asyncio() else TrioHost(daemon)

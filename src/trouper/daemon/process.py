@@ -26,9 +26,11 @@ from trouper.logs import setup_logging
 from trouper.workers.forkserver import importing
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
     from typing import NoReturn
 
+    from trouper.daemon.before import Hook
     from trouper.supervision.spec import Child, Supervisor
 
 log = logging.getLogger("trouper")
@@ -47,6 +49,7 @@ def run(
     stall_after: float = 5.0,
     uvloop: bool = False,
     lock: str | Path | None = None,
+    hooks: Iterable[Hook] = (),
 ) -> NoReturn:
     """Run a tree until it is told to stop, ends by itself or fails; the exit code of the process says which.
 
@@ -60,6 +63,7 @@ def run(
         stall_after: seconds without a turn after which a lane is reported.
         uvloop: whether the asyncio lane runs on uvloop, which the extra `trouper[uvloop]` installs.
         lock: a file that one process at a time can hold; the exit code is 75 if another one does.
+        hooks: what is done before a step of the daemon goes on, see `before`.
 
     Where no logging is configured, records of level `info` go to stderr. If systemd started the process it is told
     when the tree is ready, how it does, and that it turns.
@@ -80,7 +84,7 @@ def run(
     if not logging.root.handlers:
         setup_logging()
     try:
-        daemon = Daemon(tree, stop_within=stop_within, stall_after=stall_after, uvloop=uvloop)
+        daemon = Daemon(tree, stop_within=stop_within, stall_after=stall_after, uvloop=uvloop, hooks=hooks)
         if lock is not None:
             Lock(lock)
     except SpecError as error:

@@ -87,8 +87,11 @@ class Reloads:
         began, left, failed = daemon.world.clock(), list(lives(daemon.root)), list[str]()
         count = len(left)
         log.info("reloading")
-        daemon.tell(DaemonReloading())
+        event, free = DaemonReloading(), trio.Event()
+        daemon.tell(event)
         with scope:
+            if daemon.hooks.first(event, free.set):
+                await free.wait()
             while left:
                 cell, generation = left[0]
                 if not await self.one(cell, generation):

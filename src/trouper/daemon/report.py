@@ -20,7 +20,9 @@ from trouper.supervision.snapshot import cells, snapshot
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from trouper.actors.cell import Cell
     from trouper.daemon.daemon import Daemon
+    from trouper.lanes.errand import Errand
     from trouper.lanes.lane import Lane
     from trouper.supervision.snapshot import Snapshot
 
@@ -33,9 +35,13 @@ NAME = "trouper report"
 
 def report(daemon: Daemon, why: str) -> None:
     """In the control lane: write what runs to the log, unless that is under way already."""
-    if all(thread.name != NAME for thread in threading.enumerate()):
-        tree = snapshot(daemon.root, daemon.world)
+    if any(thread.name == NAME for thread in threading.enumerate()):
+        return
+    tree = snapshot(daemon.root, daemon.world)
+    try:
         Thread(target=write, args=(daemon, why, tree), name=NAME, daemon=True).start()
+    except RuntimeError as error:
+        log.warning("%s: nothing can be told: %s", why, error)
 
 
 def write(daemon: Daemon, why: str, tree: Snapshot) -> None:
@@ -50,12 +56,14 @@ def stacks(daemon: Daemon) -> Iterator[str]:
     threads = {thread.ident: thread.name for thread in threading.enumerate() if thread.name != NAME}
     threads.pop(daemon.control.ident, None)  # it turns, or nobody would have asked for this
     actors = [cell for cell, _ in cells(daemon.root)]
+    homes: list[tuple[Cell | Errand, Any]] = [(cell, cell.ref.lane) for cell in actors if cell.generation]
+    homes += [(errand, errand.lane) for errand in daemon.calls.copy().values()]
     for lane in lanes:
         path, message = held_up_by(lane.ident)
         waiting = grouped(
             (named(cell.path, cell.message), coroutine_stack(activity.coro))
-            for cell in actors
-            if cell.ref.lane is lane and (activity := cell.activity) is not None
+            for cell, home in homes
+            if home is lane and (activity := cell.activity) is not None
         )
         threads.pop(lane.ident, None)
         yield "\n".join([f"the {lane.name} lane{at(path, message)}:\n{thread_stack(lane.ident)}", *waiting])

@@ -155,6 +155,8 @@ class Signals:
                 report(daemon, name)
             case signal.SIGTERM | signal.SIGINT:
                 daemon.begin_stop(name)
+            case _:
+                """SIGUSR2 is an event and nothing else."""
 
     def cut_short(self, number: int) -> None:
         name, stack = signal.Signals(number).name, self.daemon.root.stack()

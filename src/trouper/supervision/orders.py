@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +43,29 @@ class Orders(Reports):
             node = self.nodes[action.id] = self.coming[action.id]
         if self.deaths.open:
             self.deaths.absorbed(node)
-        self.launch(node, action.generation)
+        if self.awaited and self.is_held_up(action):
+            node.gone, node.since = action.generation, self.world.clock()  # a stop will find nothing to stop
+            self.postponed.append(action)
+        else:
+            self.launch(node, action.generation)
+
+    def is_held_up(self, action: act.Start) -> bool:
+        """Whether a hook comes first; where children share their fate, it holds up all of them."""
+        return action.id in self.awaited or self.spec.strategy != "one_for_one"
+
+    def hooks_over(self, child_id: str, ticket: object) -> None:
+        """The restart of this child may go on."""
+        if self.awaited.get(child_id) is not ticket:
+            return  # of an earlier restart, or of an earlier life
+        del self.awaited[child_id]
+        waiting, self.postponed = self.postponed, []
+        for action in waiting:
+            if self.awaited and self.is_held_up(action):
+                self.postponed.append(action)
+            else:
+                node = self.nodes[action.id]
+                node.gone = 0
+                self.launch(node, action.generation)
 
     def launch(self, node: Node, generation: int) -> None:
         """Begin a life of a node, with a deadline for its start."""
@@ -60,6 +83,7 @@ class Orders(Reports):
     def do_stop(self, action: act.Stop) -> None:
         node = self.nodes[action.id]
         node.halted = action.generation
+        self.postponed = [start for start in self.postponed if start.id != action.id]
         if node.abandoned or node.gone == action.generation:
             self.lane.post(self.nothing_runs, node, action.generation)
             return
@@ -94,10 +118,12 @@ class Orders(Reports):
         node, within, path = self.nodes[action.id], self.spec.limit.within, self.below(action.id)
         self.deaths.restarting(node, action, within)
         self.world.restarted()
+        event = RestartingEvent(path, action.reason, action.used, action.n, within, action.delay, action.counted)
         if self.world.bus.active:
-            self.world.bus.publish(
-                RestartingEvent(path, action.reason, action.used, action.n, within, action.delay, action.counted)
-            )
+            self.world.bus.publish(event)
+        ticket = object()
+        if self.world.first(event, partial(self.lane.post, self.hooks_over, action.id, ticket)):
+            self.awaited[action.id] = ticket
         if not action.counted and action.id not in self.degraded:
             self.degraded.add(action.id)
             self.world.degraded[path] = self.lane.now()
@@ -163,6 +189,8 @@ class Orders(Reports):
 
     def ended(self, report: Callable[[Node, int, Reason], object], reason: Reason) -> None:
         self.machine = None
+        self.awaited.clear()
+        self.postponed.clear()
         self.deaths.given_up()
         for name in list(self.degraded):
             self.recovered(self.nodes[name])

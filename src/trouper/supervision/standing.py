@@ -61,6 +61,8 @@ class Standing:
         self.deaths = Deaths(path)
         self.held: set[str] = set()
         self.degraded: set[str] = set()
+        self.awaited: dict[str, object] = {}  # whose restart a hook holds up
+        self.postponed: list[act.Start] = []
         self.machine: Machine | Dynamic | None = None
 
     def pump(self) -> None:
