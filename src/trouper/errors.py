@@ -315,9 +315,9 @@ class CallError(TrouperError):
 
 
 class CallTimeout(CallError, TimeoutError):
-    """The payload was not done in time, and is cancelled."""
+    """The payload was not done in time, and is cancelled; one in a thread runs on, and its result is dropped."""
 
-    said = "not done in time, and cancelled"
+    said = "not done in time"
 
 
 class HookTimeout(CallError, TimeoutError):

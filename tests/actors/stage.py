@@ -10,6 +10,7 @@ import asyncio
 import inspect
 import sys
 from functools import partial
+from threading import Event as Event_
 from threading import Lock, current_thread
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, dataclass_transform, get_args
@@ -23,6 +24,8 @@ from trouper.lanes.slot import Slot, in_asyncio, in_event_loop
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+
+    import pytest
 
     from trouper import Ref
 
@@ -293,6 +296,30 @@ async def outcome(of: Callable[[], Awaitable[Any]]) -> Any:
         return await of()
     except Exception as exc:  # noqa: BLE001 - the test looks at it
         return exc
+
+
+class Tardy:
+    """The giver of this value claims its slot, and settles it only after somebody else could not claim it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, value: object) -> None:
+        self.value, self.claim, self.settle = value, Slot.claim, Slot.settle
+        self.held: dict[Slot[Any], Event_] = {}
+
+        def claim(slot: Slot[Any]) -> bool:
+            won = self.claim(slot)
+            if won:
+                self.held[slot] = Event_()
+            elif slot in self.held:
+                self.held[slot].set()
+            return won
+
+        def settle(slot: Slot[Any], value: object, error: BaseException | None) -> bool:
+            if value == self.value:
+                self.held[slot].wait(PATIENCE)
+            return self.settle(slot, value, error)
+
+        monkeypatch.setattr(Slot, "claim", claim)
+        monkeypatch.setattr(Slot, "settle", settle)
 
 
 async def together(*calls: Callable[[], Awaitable[Any]]) -> list[Any]:

@@ -19,8 +19,10 @@ from tests.actors.stage import (
     Host,
     Note,
     Number,
+    Tardy,
     ask,
     in_thread,
+    outcome,
     role,
     together,
     turn,
@@ -28,6 +30,7 @@ from tests.actors.stage import (
 from trouper import (
     ActorRestarted,
     AlreadyReplied,
+    AskTimeout,
     Daemon,
     Inbox,
     ReplyDropped,
@@ -113,6 +116,29 @@ def test_a_reply_can_come_from_another_thread_when_the_handler_is_long_over(flav
         asks = [partial(actor.ref.ask, Number(n)) for n in range(10)]
         answers = await together(*asks, answer_them)
         assert answers[:10] == list(range(1, 11))
+
+    host.run(actor, body)
+
+
+@pytest.mark.parametrize("from_a_thread", [False, True])
+def test_a_reply_of_the_last_moment_is_no_none(
+    host: Host, monkeypatch: pytest.MonkeyPatch, from_a_thread: bool
+) -> None:
+    async def answer(me: Any, message: Number) -> int:
+        return 271828
+
+    Tardy(monkeypatch, 271828)
+    actor = child(answering("threading", answer))
+
+    async def body(daemon: Daemon) -> None:
+        result: Any = AskTimeout(Number())
+        timeout = 0.01
+        while isinstance(result, AskTimeout):  # what the machine does else may take longer
+            timeout *= 2
+            ask = partial(actor.ref.ask_sync if from_a_thread else actor.ref.ask, Number(), timeout=timeout)
+            call: Any = partial(in_thread, ask) if from_a_thread else ask
+            result = await outcome(call)
+        assert result == 271828
 
     host.run(actor, body)
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import trio
 
-from tests.actors.stage import FLAVOURS, LOOPS, PATIENCE, FlavourName, Gate, Host, in_thread, outcome, until
+from tests.actors.stage import FLAVOURS, LOOPS, PATIENCE, FlavourName, Gate, Host, Tardy, in_thread, outcome, until
 from trouper import (
     CallTimeout,
     Daemon,
@@ -184,6 +184,18 @@ def test_a_payload_sees_the_context_variables_of_its_caller_and_changes_a_copy(
     host.run(NOTHING, body)
 
 
+@HOW
+@IN
+def test_a_method_of_a_built_in_type_is_a_payload_as_others(host: Host, how: str, flavour: FlavourName) -> None:
+    async def body(daemon: Daemon) -> None:
+        assert await by(how, daemon, str.upper, "x", flavour=flavour) == "X"
+        assert await by(how, daemon, (1).__add__, 2, flavour=flavour) == 3
+        raised = await outcome(lambda: by(how, daemon, str.upper, "x", flavour="gevent"))
+        assert type(raised) is UsageError
+
+    host.run(NOTHING, body)
+
+
 def test_execute_in_threading_without_a_timeout_is_a_plain_call(host: Host) -> None:
     async def body(daemon: Daemon) -> None:
         here, there = await in_thread(lambda: (where(), daemon.execute(where, flavour=threading)))
@@ -233,7 +245,7 @@ def test_a_payload_that_is_not_done_in_time_is_cancelled(host: Host, how: str, f
             timeout *= 2
             raised = await outcome(partial(by, how, daemon, hangs, flavour=flavour, timeout=timeout))
             assert type(raised) is CallTimeout
-            assert f"hangs: not done in {timeout:g} s" in str(raised)
+            assert str(raised).endswith(f"hangs: not done in {timeout:g} s, and cancelled")
             assert isinstance(raised, TimeoutError)
         await cancelled.passed()
         assert await daemon.call(where, flavour=flavour)
@@ -248,7 +260,23 @@ def test_a_thread_that_is_not_done_in_time_is_left_alone_and_its_result_dropped(
     async def body(daemon: Daemon) -> None:
         raised = await outcome(lambda: by(how, daemon, gate.wait, flavour=threading, timeout=0.01))
         assert type(raised) is CallTimeout
+        assert str(raised).endswith("not done in 0.01 s, and its thread runs on")
         gate.set()
+
+    host.run(NOTHING, body)
+
+
+@HOW
+def test_a_result_of_the_last_moment_is_no_none(host: Host, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    Tardy(monkeypatch, "it")
+
+    async def body(daemon: Daemon) -> None:
+        result: Any = CallTimeout("nothing yet")
+        timeout = 0.01
+        while isinstance(result, CallTimeout):  # what the machine does else may take longer
+            timeout *= 2
+            result = await outcome(partial(by, how, daemon, lambda: "it", flavour=threading, timeout=timeout))
+        assert result == "it"
 
     host.run(NOTHING, body)
 
@@ -380,6 +408,24 @@ def test_what_nobody_may_heal_reaches_the_caller_and_the_root(
     assert seen == [error]
 
 
+def test_what_nobody_may_heal_is_the_callers_own_where_the_payload_is_called_in_place(host: Host) -> None:
+    def leaves() -> None:
+        raise SystemExit(3)
+
+    def elsewhere(daemon: Daemon) -> None:
+        with pytest.raises(SystemExit):
+            daemon.execute(leaves, flavour=threading)
+
+    async def body(daemon: Daemon) -> None:
+        with pytest.raises(SystemExit):
+            await daemon.call(leaves, flavour=host.name)
+        await in_thread(elsewhere, daemon)
+        await daemon.tree()  # what comes after it has had its turn
+        assert daemon.cause is None
+
+    host.run(NOTHING, body)
+
+
 # -- what would deadlock -----------------------------------------------------------------------------------------------
 
 
@@ -509,7 +555,7 @@ def test_what_cannot_be_run_is_refused(host: Host, how: str, payload: Any, optio
 @HOW
 def test_a_coroutine_in_the_place_of_its_function_is_refused_with_the_right_call(host: Host, how: str) -> None:
     async def body(daemon: Daemon) -> None:
-        with pytest.raises(UsageError, match=r"given a coroutine.*call\(coroutine_function, \.\.\., flavour|execute\("):
+        with pytest.raises(UsageError, match=r"given a coroutine.*(call|execute)\(coroutine_function, \.\.\., flavour"):
             await by(how, daemon, coroutine_function(), flavour=trio)
 
     host.run(NOTHING, body)

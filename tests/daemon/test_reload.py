@@ -9,7 +9,20 @@ from typing import Any
 import pytest
 
 from tests.actors.stage import Boom, Crash, Diary, FlavourName, Host, Note, Number, ask, in_thread, role
-from trouper import AskError, Daemon, DaemonReloaded, Limit, Pool, SyncInbox, actor, child, current, one_for_one, pool
+from trouper import (
+    AskError,
+    Daemon,
+    DaemonReloaded,
+    Limit,
+    Pool,
+    SyncInbox,
+    WouldBlockLane,
+    actor,
+    child,
+    current,
+    one_for_one,
+    pool,
+)
 
 FLAVOURS: list[FlavourName] = ["trio", "asyncio", "threading"]
 
@@ -67,6 +80,18 @@ def test_an_actor_may_hear_of_the_reload_as_of_a_message(host: Host) -> None:
         assert await heard.until(1) == [()]
 
     host.run(one_for_one(hears, child(reloading("asyncio", Diary()))), body)
+
+
+def test_a_reload_that_is_refused_on_the_thread_of_a_loop_does_not_come(host: Host) -> None:
+    told = Diary()
+
+    async def body(daemon: Daemon) -> None:
+        with pytest.raises(WouldBlockLane, match="use its async twin"):
+            daemon.reload_sync()
+        await daemon.reload()  # would come after it
+        assert len(told.entries) == 1
+
+    host.run(child(reloading("asyncio", told)), body)
 
 
 def test_a_thread_that_serves_does_not_rest_and_is_left_out(host: Host) -> None:

@@ -73,6 +73,29 @@ def test_sigusr1_writes_the_tree_and_all_stacks_while_a_lane_is_blocked() -> Non
         assert program.stop(SIGTERM) == 128 + SIGTERM
 
 
+def test_sigusr1_does_no_harm_where_the_system_has_no_more_threads_and_last_words_are_said_all_the_same() -> None:
+    script = """
+import atexit, signal, threading
+from tests.daemon.trees import hears_signals, say
+from trouper import run
+
+def deny(thread):
+    if thread.name in {"trouper report", "trouper last words"}:
+        raise RuntimeError("can't start new thread")
+    start(thread)
+
+start, threading.Thread.start = threading.Thread.start, deny
+atexit.register(lambda: say(f"last words, under a deadline: {signal.getitimer(signal.ITIMER_REAL)[0] > 0}"))
+run(hears_signals)
+"""
+    with run_code(script) as program:
+        program.until_logged("ready after")
+        program.signal(SIGUSR1)
+        program.until_logged("SIGUSR1: no report of what runs: can't start new thread")
+        assert program.stop(SIGTERM) == 0
+        assert program.said[-1] == "last words, under a deadline: True\n"
+
+
 # -- a stop can always be cut short ------------------------------------------------------------------------------------
 
 
@@ -138,6 +161,32 @@ def test_a_signal_while_the_root_gives_up_does_not_hide_the_failure(tree: str) -
         assert program.seconds_to_end < 5
 
 
+def test_the_signal_that_it_ends_for_does_not_cut_the_last_words_when_the_ear_is_slow() -> None:
+    script = """
+import atexit, threading
+from tests.daemon.trees import hears_signals, say
+from trouper import run
+from trouper.daemon.signals import Signals
+
+def slow(signals, number):
+    signals.answered.wait()
+    told(signals, number)
+    heard.set()
+
+def last():
+    heard.wait()
+    say("last words")
+
+heard, told, Signals.told_to_end = threading.Event(), Signals.told_to_end, slow
+atexit.register(last)
+run(hears_signals)
+"""
+    with run_code(script) as program:
+        program.until_logged("ready after")
+        assert program.stop(SIGTERM) == 0
+        assert program.said[-1] == "last words\n"
+
+
 # -- whose signals they are --------------------------------------------------------------------------------------------
 
 
@@ -160,6 +209,47 @@ run(hears_signals)
         assert program.stop(SIGTERM) == 0
         assert program.said == ["heard SIGUSR2\n", "heard SIGTERM\n", "stopping: SIGTERM\n"]
         assert "SIGHUP is ignored, as it was before" in program.log
+
+
+def test_a_signal_to_a_forked_child_is_its_own() -> None:
+    """Even one that comes before its first line of Python; it finds the handlers that were there before `run`."""
+    script = """
+import os, signal, threading
+from tests.daemon.trees import say
+from trouper import actor, child, run
+
+@actor(flavour=threading)
+class Forks:
+    def run(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2) * 5:
+            pid = os.fork()
+            if pid == 0:
+                threading.Event().wait()
+            os.kill(pid, number)
+            assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -number
+        heard, tell = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                os.write(tell, b"!")
+                threading.Event().wait()
+            except KeyboardInterrupt:
+                os._exit(3)
+        os.read(heard, 1)
+        os.kill(pid, signal.SIGINT)
+        say(f"interrupted: {os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])}")
+        self.ended.wait()
+
+    ended: threading.Event
+    def interrupt(self) -> None:
+        self.ended.set()
+
+run(child(Forks, threading.Event()))
+"""
+    with run_code(script) as program:
+        program.until_said("interrupted: 3")
+        assert "stopping" not in program.log
+        assert program.stop(SIGTERM) == 0
 
 
 def test_last_words_have_the_handlers_that_were_there_before_run() -> None:

@@ -221,6 +221,27 @@ def test_who_has_claimed_settles_later() -> None:
     assert slot.take() == 3
 
 
+@every_loop
+def test_who_gives_up_while_a_giver_settles_has_the_result(loop: str) -> None:
+    async def wait() -> None:
+        slot = Slot[int]()
+        assert not await slot.wait(0)
+        assert slot.claim()
+        giver = Giver(slot, lambda: slot.settle(3, None))
+        assert not slot.give_up()
+        assert slot.take() == 3
+        giver.join(PATIENCE)
+
+    run(loop, wait)
+
+
+def test_who_gives_up_first_has_no_result_and_keeps_a_late_giver_out() -> None:
+    slot = Slot[int]()
+    assert slot.give_up()
+    assert not slot.put(3)
+    assert not slot.done
+
+
 def test_a_taken_error_is_not_kept_alive_by_its_own_traceback() -> None:
     class Failed(Exception):
         pass

@@ -407,6 +407,52 @@ def test_one_that_is_too_busy_is_left_out_and_reloads_when_it_is_free(
         assert ends(t) == []
 
 
+@pytest.mark.parametrize("outcome", [Hang(), Sleep(7 - HAIR)])
+def test_one_that_comes_late_has_its_timeout_from_then_on(
+    trial: Trials, flavour: FlavourName, outcome: Hang | Sleep
+) -> None:
+    script = Script()
+    script.on_reload(outcome)
+    with trial(one_for_one(play(script, flavour, reload_timeout=7.0))) as t:
+        script.do(Sleep(20))
+        t.settle()
+        assert t.daemon.reload_sync() == ("/it",)
+        t.advance(13)
+        assert whats(script)[2:] == ["handling", "handled", "reloading"]
+        t.advance(7 - HAIR)
+        assert ends(t) == []
+        t.advance(HAIR)
+        assert ends(t) == ([("/it", "timeout")] if isinstance(outcome, Hang) else [])
+        assert state(t, "/it") == "running"
+        assert t.daemon.reload_sync() == ()
+
+
+def test_a_reload_beside_run_that_is_asked_for_during_a_late_one_comes_after_it(
+    trial: Trials, loop_flavour: FlavourName
+) -> None:
+    told = Diary()
+
+    @actor(flavour=loop_flavour, reload_timeout=7.0, optional=True)
+    class Runs:
+        async def on_start(self) -> None:
+            await current(self).sleep(20)
+
+        async def run(self) -> None:
+            await current(self).sleep(1e6)
+
+        async def on_reload(self) -> None:
+            told(now(self))
+            await current(self).sleep(5)
+
+    with trial(one_for_one(child(Runs))) as t:
+        assert t.daemon.reload_sync() == ("/runs",)
+        t.advance(15)
+        assert told == [20]
+        assert t.daemon.reload_sync() == ()
+        assert told == [20, 25]
+        assert t.now == 30
+
+
 def test_a_second_reload_takes_the_place_of_one_that_still_waits_for_its_actor(
     trial: Trials, flavour: FlavourName
 ) -> None:
@@ -459,7 +505,10 @@ def test_one_whose_start_comes_to_nothing_does_not_count(trial: Trials, flavour:
         assert t.now == 3
 
 
-def test_one_that_is_stopped_meanwhile_does_not_count(trial: Trials, flavour: FlavourName) -> None:
+def test_one_that_is_stopped_meanwhile_does_not_count(
+    trial: Trials, flavour: FlavourName, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
     script, other = Script(), Script()
     script.on_reload(Hang())
     tree = one_for_one(play(script, flavour), play(other, flavour, name="other"))
@@ -469,6 +518,7 @@ def test_one_that_is_stopped_meanwhile_does_not_count(trial: Trials, flavour: Fl
         assert t.daemon.terminate_sync("/it") == "ok"
         t.settle()
         assert answer.take() == ()
+        assert "reloaded 1 of 2 actors after 0 s; 1 ended meanwhile" in caplog.text
         assert t.now == 0
         assert whats(other)[2:] == ["reloading", "reloaded"]
         assert [end.reason.kind for end in t.events_of(ActorEnded)] == ["shutdown"]
@@ -601,7 +651,7 @@ def test_a_boot_that_fails_answers_who_waits_for_a_reload(trial: Trials) -> None
     script.on_start(Fail(Boom()))
     with pytest.raises(DaemonFailed), trial(one_for_one(child(Early), play(script, "asyncio"))):
         pytest.fail("entered")
-    assert slots[0].take() == ()
+    assert slots[0].take() == ("/",)
 
 
 def test_a_stop_answers_with_those_that_have_not_reloaded(trial: Trials, flavour: FlavourName) -> None:
@@ -617,7 +667,20 @@ def test_a_stop_answers_with_those_that_have_not_reloaded(trial: Trials, flavour
     assert waiting.take() == ("/it", "/second", "/third")
     kinds = [type(event) for event in t.events if isinstance(event, DaemonReloading | DaemonReloaded | DaemonStopping)]
     assert kinds == [DaemonReloading, DaemonStopping]
-    assert t.daemon.reload_sync() == ()  # nothing runs any more
+    assert t.daemon.reload_sync() == ("/",)  # nothing runs any more
+
+
+def test_a_reload_that_is_asked_for_during_a_stop_does_not_say_that_all_is_well(
+    trial: Trials, flavour: FlavourName
+) -> None:
+    script = Script()
+    script.on_stop(Sleep(2))
+    with trial(one_for_one(play(script, flavour))) as t:
+        t.daemon.stop()
+        t.advance(1)
+        assert state(t, "/it") == "stopping"
+        assert t.daemon.reload_sync() == ("/",)
+    assert "reloading" not in whats(script)
 
 
 @pytest.mark.parametrize("where", ["on_start", "receive", "on_reload"])
@@ -648,6 +711,32 @@ def test_a_reload_that_would_wait_for_its_own_caller_is_refused(
         asks.ref.send(Note())
         assert t.daemon.reload_sync() == ()
         assert told == ["refused"]
+
+
+def test_a_reload_beside_run_must_not_wait_for_itself_but_its_background_tasks_may(
+    trial: Trials, loop_flavour: FlavourName
+) -> None:
+    told = Diary()
+
+    @actor(flavour=loop_flavour)
+    class Asks:
+        async def run(self) -> None:
+            await current(self).sleep(1e6)
+
+        async def on_reload(self) -> None:
+            with pytest.raises(UsageError, match="/asks: reload, which would wait for this very call to end"):
+                await current(self).daemon.reload()
+            if told == []:
+                current(self).start_soon(self.again)
+            told("refused")
+
+        async def again(self) -> None:
+            told(await current(self).daemon.reload())
+
+    with trial(child(Asks)) as t:
+        assert t.daemon.reload_sync() == ()
+        t.settle()
+        assert told == ["refused", "refused", ()]
 
 
 def test_an_actor_that_does_not_reload_itself_may_ask_for_it(trial: Trials, flavour: FlavourName) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -28,8 +29,12 @@ from trouper.reasons import SHUTDOWN, Reason, crashed
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
+    from trouper.actors.reloading import Reload
     from trouper.lanes.lane import Held
 
+
+hooked: ContextVar[Reload | None] = ContextVar("trouper.hooked", default=None)
+"""The reload whose `on_reload` runs in this context, beside a `run`."""
 
 ORDERLY = (Stopping, trio.Cancelled, asyncio.CancelledError)  # what an end that was asked for may raise
 
@@ -130,6 +135,7 @@ class Hooks(Letters):
 async def in_background(fn: Callable[..., Awaitable[object]], *args: Any) -> None:
     """A background task may ask its own actor: no handler waits for it."""
     step_aside()
+    hooked.set(None)
     await fn(*args)
 
 

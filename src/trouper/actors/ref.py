@@ -368,7 +368,7 @@ class Ref(Generic[M_contra]):
 
     def gave_up(self, ask: Ask, timeout: float | None) -> None:
         """Raise `AskTimeout`, if no answer came in the last moment."""
-        if ask.claim():
+        if ask.give_up():
             raise AskTimeout(ask.request, f"{self!r} did not answer in {timeout:g} s")
 
     def queue_up(self, message: object) -> Slot[None] | None:

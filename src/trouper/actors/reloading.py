@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, final
 
 from trouper.actors.ending import mails
 from trouper.actors.handlers import Handlers
-from trouper.actors.hooks import in_background
+from trouper.actors.hooks import hooked, in_background
 from trouper.actors.life import RUNNING, STARTING, STOPPING
 from trouper.actors.urgent import Urgent
 from trouper.errors import Stopping
@@ -109,7 +109,7 @@ class Reloading(Handlers):
         """It is up."""
         if self.child.definition.style == "receive":
             self.press(mail)
-        elif not self.threaded and self.reloading is None:  # else that took too long, and the actor is about to end
+        elif not self.threaded and self.reloading is None:  # else it comes after that one
             self.reload_beside(mail)
 
     def begin_reload(self, mail: Reload) -> Callable[[], Any] | None:
@@ -147,7 +147,7 @@ class Reloading(Handlers):
             return
         if self.tasks is None:
             self.tasks = set()
-        mail.task = self.ref.run(self.ref.lane.start_task, partial(in_background, hook), (), self.task_reloaded)
+        mail.task = self.ref.run(self.ref.lane.start_task, partial(beside, mail, hook), (), self.task_reloaded)
         self.tasks.add(mail.task)
 
     def task_reloaded(self, task: object, error: BaseException | None) -> None:
@@ -156,6 +156,8 @@ class Reloading(Handlers):
             self.tasks.discard(task)
         if not self.end_reload(error):
             self.advance()
+        elif self.reload is not None:  # it came meanwhile
+            self.reload_soon(self.reload)
 
     def due_to_reload(self) -> bool:
         """Whether a `run` in a thread, which rests, is to reload now."""
@@ -217,3 +219,13 @@ class Reloading(Handlers):
             self.wind_down(reason)
             return False
         return True
+
+
+async def beside(mail: Reload, hook: Callable[[], Any]) -> None:
+    """Beside `run` it is no handler, and may ask its own actor; but it may not wait for the reload it is part of."""
+    await in_background(marked, mail, hook)
+
+
+async def marked(mail: Reload, hook: Callable[[], Any]) -> None:
+    hooked.set(mail)
+    await hook()

@@ -52,8 +52,13 @@ def end_process(code: int) -> NoReturn:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: os._exit(code & 0xFF))
     thread = Thread(target=last_words, name="trouper last words", daemon=True)
-    thread.start()
-    thread.join(LAST_WORDS)
+    try:
+        thread.start()
+        thread.join(LAST_WORDS)
+    except RuntimeError:  # the system has no thread: here, then, and an alarm is the deadline
+        signal.signal(signal.SIGALRM, lambda *_: os._exit(code & 0xFF))
+        signal.setitimer(signal.ITIMER_REAL, LAST_WORDS)
+        last_words()
     os._exit(code & 0xFF)
 
 

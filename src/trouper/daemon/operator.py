@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from contextlib import suppress
 from threading import Lock
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple, Unpack
 from weakref import WeakSet
 
+from trouper.actors.hooks import hooked
 from trouper.actors.ref import handling
 from trouper.errors import UnknownPath, UsageError, WouldBlockLane
 from trouper.lanes.slot import Slot, in_event_loop
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from trouper.supervision.spec import Supervisor
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 
 class Operator:
@@ -75,7 +77,7 @@ class Operator:
         Raises:
             UnknownPath: there is no such supervisor.
         """
-        return answer_sync(self._start(child, under))
+        return answer_sync(self._start, child, under)
 
     async def terminate(self, path: str) -> str:
         """Stop a child and leave it down, as OTP's `terminate_child`; a temporary one is forgotten.
@@ -93,7 +95,7 @@ class Operator:
 
     def terminate_sync(self, path: str) -> str:
         """Stop a child and leave it down: the twin of `terminate` for threads; not for the thread of an event loop."""
-        return answer_sync(self._request("terminate", path))
+        return answer_sync(self._request, "terminate", path)
 
     async def restart(self, path: str) -> str:
         """Start a child that is down, as OTP's `restart_child`; that does not count against the limit.
@@ -112,7 +114,7 @@ class Operator:
 
     def restart_sync(self, path: str) -> str:
         """Start a child that is down: the twin of `restart` for threads; not for the thread of an event loop."""
-        return answer_sync(self._request("restart", path))
+        return answer_sync(self._request, "restart", path)
 
     async def delete(self, path: str) -> str:
         """Forget a child that is down, as OTP's `delete_child`.
@@ -130,7 +132,7 @@ class Operator:
 
     def delete_sync(self, path: str) -> str:
         """Forget a child that is down: the twin of `delete` for threads; not for the thread of an event loop."""
-        return answer_sync(self._request("delete", path))
+        return answer_sync(self._request, "delete", path)
 
     async def hold(self, path: str) -> str:
         """Stop a child and keep it down until `release`, also when its group, or its supervisor, is restarted.
@@ -148,7 +150,7 @@ class Operator:
 
     def hold_sync(self, path: str) -> str:
         """Stop a child and keep it down: the twin of `hold` for threads; not for the thread of an event loop."""
-        return answer_sync(self._request("hold", path))
+        return answer_sync(self._request, "hold", path)
 
     async def release(self, path: str) -> str:
         """Start a child that is held.
@@ -167,7 +169,7 @@ class Operator:
 
     def release_sync(self, path: str) -> str:
         """Start a child that is held: the twin of `release` for threads; not for the thread of an event loop."""
-        return answer_sync(self._request("release", path))
+        return answer_sync(self._request, "release", path)
 
     async def resize(self, path: str, size: int) -> str:
         """Have a pool run so many workers from now on, also when its own supervisor restarts it.
@@ -192,7 +194,7 @@ class Operator:
 
     def resize_sync(self, path: str, size: int) -> str:
         """Have a pool run so many workers: the twin of `resize` for threads; not for the thread of an event loop."""
-        return answer_sync(self._resize(path, size))
+        return answer_sync(self._resize, path, size)
 
     async def reload(self) -> tuple[str, ...]:
         """Have every actor reload that runs and has an `on_reload`, in start order, one after the other.
@@ -202,11 +204,13 @@ class Operator:
 
         Returns:
             The paths of those that did not: their hook failed or took longer than their `reload_timeout`, which ended
-            them; they were not free for it in that time; or a stop came first. Empty: all is well.
+            them; they were not free for it in that time; or a stop came first. `/` stands for the whole tree, if it
+            was stopping or had ended already. Empty: all is well. Who ends meanwhile for another reason is not among
+            them: its next life reads anew what there is.
 
         Raises:
-            UsageError: called where it would wait for its own caller: in an `on_start`, or in a handler of an actor
-                that has an `on_reload` itself.
+            UsageError: called where it would wait for its own caller: in an `on_start`, in a handler of an actor that
+                has an `on_reload` itself, or in an `on_reload`.
         """
         slot = self._reload()
         await slot.wait()
@@ -214,7 +218,7 @@ class Operator:
 
     def reload_sync(self) -> tuple[str, ...]:
         """Have every actor reload: the twin of `reload` for threads; not for the thread of an event loop."""
-        return wait_sync(self._reload())
+        return wait_sync(self._reload)
 
     async def scale(self, path: str, workers: int) -> str:
         """Have so many processes run from now on, also when their own supervisor restarts them.
@@ -237,7 +241,7 @@ class Operator:
 
     def scale_sync(self, path: str, workers: int) -> str:
         """Have so many processes run: the twin of `scale` for threads; not for the thread of an event loop."""
-        return answer_sync(self._scale(path, workers))
+        return answer_sync(lambda: self._scale(path, workers))
 
     async def restart_rolling(self, path: str) -> str:
         """Replace worker processes one after the other, each by one that is up before the other is told to stop.
@@ -259,7 +263,7 @@ class Operator:
 
     def restart_rolling_sync(self, path: str) -> str:
         """Replace worker processes one after the other: the twin of `restart_rolling` for threads."""
-        return answer_sync(self._roll(path))
+        return answer_sync(lambda: self._roll(path))
 
     async def tree(self) -> Snapshot:
         """How the whole tree is at this moment; answered at once, whatever is under way in it.
@@ -273,7 +277,7 @@ class Operator:
 
     def tree_sync(self) -> Snapshot:
         """How the whole tree is at this moment: the twin of `tree` for threads."""
-        return wait_sync(self._tree())
+        return wait_sync(self._tree)
 
     async def children(self, path: str = "/") -> list[tuple[str, str]]:
         """Names and states of the children of a supervisor, as OTP's `which_children`, in start order.
@@ -294,7 +298,7 @@ class Operator:
 
     def children_sync(self, path: str = "/") -> list[tuple[str, str]]:
         """Names and states of the children of a supervisor: the twin of `children` for threads."""
-        return wait_sync(self._view(path))
+        return wait_sync(self._view, path)
 
     # -- requests, into the control lane -----------------------------------------------------------------------------
     def _start(self, child: Child[Any] | Supervisor, under: str) -> Slot[tuple[str, Reason | None]]:
@@ -363,8 +367,12 @@ class Operator:
         return self._at("/", lambda branch, slot: slot.put(snapshot(branch, branch.world)), Slot())
 
     def _reload(self) -> Slot[tuple[str, ...]]:
-        caller = handling.get(None)
-        if caller is not None and caller.waits_for_reload:
+        caller, mail = handling.get(None), hooked.get()
+        if mail is not None and not mail.outcome.done:
+            caller = mail.cell
+        elif caller is not None and not caller.waits_for_reload:
+            caller = None
+        if caller is not None:
             raise UsageError(
                 f"{caller.path}: reload, which would wait for this very call to end; allowed: in `start_soon`, where no"
                 f" handler waits, or SIGHUP"
@@ -415,12 +423,14 @@ async def answer(slot: Slot[tuple[str, Reason | None]]) -> str:
     return slot.take()[0]
 
 
-def answer_sync(slot: Slot[tuple[str, Reason | None]]) -> str:
-    return wait_sync(slot)[0]
+def answer_sync(request: Callable[[Unpack[Ts]], Slot[tuple[str, Reason | None]]], *args: *Ts) -> str:
+    return wait_sync(request, *args)[0]
 
 
-def wait_sync(slot: Slot[T]) -> T:
+def wait_sync(request: Callable[[Unpack[Ts]], Slot[T]], *args: *Ts) -> T:
+    """Make a request, where its answer may be waited for, and block the thread until that is there."""
     if in_event_loop():
         raise WouldBlockLane("a *_sync call on the thread of an event loop, which it would stop; use its async twin")
+    slot = request(*args)
     slot.wait_sync()
     return slot.take()

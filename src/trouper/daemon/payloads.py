@@ -75,7 +75,8 @@ class Payloads:
             What it returns.
 
         Raises:
-            Exception: what it raises. What no supervisor may heal, such as SystemExit, reaches the root as well.
+            Exception: what it raises. What no supervisor may heal, such as SystemExit, reaches the root as well, but
+                where the payload is called here and now: there it is raised in the caller, and nowhere else.
             CallTimeout: it was not done in time, and is cancelled; a thread cannot be, and its result is dropped.
             DaemonStopped: the daemon has ended, or ends meanwhile.
             WouldBlockLane: this is the thread of an event loop; use `await daemon.call(...)`.
@@ -163,7 +164,7 @@ class Payloads:
             return await result
         in_time, value = await lane.within(timeout, result)
         if not in_time:
-            raise late(payload_name(payload), timeout)
+            raise late(payload_name(payload), timeout, "cancelled")
         return value
 
     def begin_call(
@@ -264,8 +265,10 @@ def payload_name(payload: Any) -> str:
     """What a payload is called in errors and logs."""
     while isinstance(payload, partial):
         payload = payload.func
-    name = getattr(payload, "__qualname__", None)
-    return f"{payload.__module__}.{name}" if isinstance(name, str) else show(payload, 80)
+    name, module = getattr(payload, "__qualname__", None), getattr(payload, "__module__", None)
+    if not isinstance(name, str):
+        return show(payload, 80)
+    return f"{module}.{name}" if isinstance(module, str) else name  # a method of a built-in type has none
 
 
 def as_failure(path: str, error: BaseException) -> BaseException:
@@ -279,17 +282,17 @@ def as_failure(path: str, error: BaseException) -> BaseException:
 
 def give_up(slot: Slot[Any], errand: Errand) -> bool:
     """Nobody waits any more: the payload is cancelled. False: its result is there."""
-    first = slot.claim()
-    if not slot.done:
+    first = slot.give_up()
+    if first:
         errand.cancel()
     return first
 
 
 def result_of(slot: Slot[Any], errand: Errand, timeout: float | None, *, in_time: bool) -> Any:
     if not in_time and give_up(slot, errand):
-        raise late(errand.path, timeout)
+        raise late(errand.path, timeout, "its thread runs on" if errand.in_thread else "cancelled")
     return slot.take()
 
 
-def late(payload: str, timeout: float | None) -> CallTimeout:
-    return CallTimeout(payload, f"not done in {timeout:g} s, and cancelled")
+def late(payload: str, timeout: float | None, fate: str) -> CallTimeout:
+    return CallTimeout(payload, f"not done in {timeout:g} s, and {fate}")

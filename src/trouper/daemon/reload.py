@@ -5,13 +5,17 @@ next one: what has reloaded already may not have seen what they are about. A sto
 
 Each actor has its `reload_timeout` twice: to become free for its `on_reload`, and for the hook itself. One that takes
 longer is killed, as a start that takes too long is. One that is merely too busy is none the worse for it: its hook
-comes when it is free, and the reload goes on without it.
+comes when it is free, with as long a time for it, and the reload goes on without it.
+
+What ends for another reason before its hook does is not counted: its next life reads its settings anyway. A reload that
+does not come about, for the daemon stops, is never answered by an empty list.
 """
 
 from __future__ import annotations
 
 import logging
 from functools import partial
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -21,9 +25,10 @@ from trouper.events import DaemonReloaded, DaemonReloading
 from trouper.supervision.snapshot import cells
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from trouper.actors.cell import Cell
+    from trouper.actors.reloading import Outcome
     from trouper.daemon.daemon import Daemon
     from trouper.lanes.slot import Slot
     from trouper.supervision.supervisor import Branch
@@ -60,7 +65,7 @@ class Reloads:
             self.scope.cancel()
         slots, self.asked = self.asked, []
         for slot in slots:
-            slot.put(self.paths())
+            slot.put(self.paths() or ("/",))  # nobody is to think that all is well
 
     def paths(self) -> tuple[str, ...]:
         """Of all that could reload."""
@@ -85,7 +90,7 @@ class Reloads:
         """Have all reload; the paths of those that did not."""
         daemon = self.daemon
         began, left, failed = daemon.world.clock(), list(lives(daemon.root)), list[str]()
-        count = len(left)
+        count, gone = len(left), 0
         log.info("reloading")
         event, free = DaemonReloading(), trio.Event()
         daemon.tell(event)
@@ -94,34 +99,59 @@ class Reloads:
                 await free.wait()
             while left:
                 cell, generation = left[0]
-                if not await self.one(cell, generation):
+                outcome = await self.one(cell, generation)
+                gone += outcome == "gone"
+                if outcome == "failed":
                     failed.append(cell.path)
                 del left[0]
         failed += [cell.path for cell, _ in left]
         if not scope.cancel_called:
             seconds = daemon.world.clock() - began
             level, said = (logging.ERROR, f"; not {', '.join(failed)}") if failed else (logging.INFO, "")
-            log.log(level, "reloaded %d of %d actors after %.3g s%s", count - len(failed), count, seconds, said)
+            said = f"; {gone} ended meanwhile{said}" if gone else said
+            done = count - len(failed) - gone
+            log.log(level, "reloaded %d of %d actors after %.3g s%s", done, count, seconds, said)
             daemon.tell(DaemonReloaded(seconds, tuple(failed)))
         return tuple(failed)
 
-    async def one(self, cell: Cell, generation: int) -> bool:
-        """Have this life reload; whether it did, or is over anyway."""
-        mail, boss = Reload(cell, generation), cell.boss
+    async def one(self, cell: Cell, generation: int) -> Outcome:
+        """Have this life reload; what came of it in time."""
+        mail = Reload(cell, generation)
         limit: float = cell.child.choice.reload_timeout
-        boss.lane.do(cell.ask_reload, mail)
+        cell.boss.lane.do(cell.ask_reload, mail)
         if not await mail.begun.wait(limit):
             log.warning("%s: not free to reload within %g s; its on_reload comes when it is", cell.path, limit)
-            return False
+            when_done(mail.begun, partial(self.daemon.control.post, self.watch_late, mail, limit))
+            return "failed"
         if not await mail.outcome.wait(limit):
-            branch: Any = boss
-            kill = partial(boss.lane.do, branch.reload_took_too_long, cell, mail)
-            if cell.threaded:
-                kill()
-            else:
-                cell.ref.lane.post(kill)  # once its lane turns: if another actor holds that up, it is not its fault
-            return False
-        return mail.outcome.take() != "failed"
+            kill_late(mail)
+            return "failed"
+        return mail.outcome.take()
+
+    def watch_late(self, mail: Reload, limit: float) -> None:
+        """Its turn has come after all: from now on it has its time for the hook."""
+        control = self.daemon.control
+        if isfinite(limit) and not (mail.outcome.done or control.over):
+            timer = control.call_later(limit, kill_late, mail)
+            when_done(mail.outcome, partial(control.post, timer.cancel))
+
+
+def when_done(slot: Slot[Any], fn: Callable[[], object]) -> None:
+    """Have `fn` called once there is a result, in the thread that gives it; at times twice."""
+    slot.wake_by(fn)
+    if slot.done:
+        fn()
+
+
+def kill_late(mail: Reload) -> None:
+    """Its hook takes too long."""
+    cell = mail.cell
+    boss: Any = cell.boss
+    kill = partial(boss.lane.do, boss.reload_took_too_long, cell, mail)
+    if cell.threaded:
+        kill()
+    else:
+        cell.ref.lane.post(kill)  # once its lane turns: if another actor holds that up, it is not its fault
 
 
 def lives(branch: Branch) -> Iterator[tuple[Cell, int]]:

@@ -15,14 +15,13 @@ from typing import TYPE_CHECKING, Any
 from trouper.daemon.watchdog import held_up_by, request_in
 from trouper.errors import show
 from trouper.lanes.stacks import coroutine_stack, thread_stack
+from trouper.lanes.thread_lane import ThreadLane
 from trouper.supervision.snapshot import cells, snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from trouper.actors.cell import Cell
     from trouper.daemon.daemon import Daemon
-    from trouper.lanes.errand import Errand
     from trouper.lanes.lane import Lane
     from trouper.supervision.snapshot import Snapshot
 
@@ -35,13 +34,12 @@ NAME = "trouper report"
 
 def report(daemon: Daemon, why: str) -> None:
     """In the control lane: write what runs to the log, unless that is under way already."""
-    if any(thread.name == NAME for thread in threading.enumerate()):
-        return
-    tree = snapshot(daemon.root, daemon.world)
-    try:
-        Thread(target=write, args=(daemon, why, tree), name=NAME, daemon=True).start()
-    except RuntimeError as error:
-        log.warning("%s: nothing can be told: %s", why, error)
+    if all(thread.name != NAME for thread in threading.enumerate()):
+        tree = snapshot(daemon.root, daemon.world)
+        try:
+            Thread(target=write, args=(daemon, why, tree), name=NAME, daemon=True).start()
+        except RuntimeError as error:  # the system has none; what runs is not worth the daemon
+            log.warning("%s: no report of what runs: %s", why, error)
 
 
 def write(daemon: Daemon, why: str, tree: Snapshot) -> None:
@@ -56,23 +54,32 @@ def stacks(daemon: Daemon) -> Iterator[str]:
     threads = {thread.ident: thread.name for thread in threading.enumerate() if thread.name != NAME}
     threads.pop(daemon.control.ident, None)  # it turns, or nobody would have asked for this
     actors = [cell for cell, _ in cells(daemon.root)]
-    homes: list[tuple[Cell | Errand, Any]] = [(cell, cell.ref.lane) for cell in actors if cell.generation]
-    homes += [(errand, errand.lane) for errand in daemon.calls.copy().values()]
+    payloads = list(daemon.calls.copy().values())
     for lane in lanes:
         path, message = held_up_by(lane.ident)
+        here: list[Any] = [cell for cell in actors if cell.ref.lane is lane]
+        here += [errand for errand in payloads if errand.lane is lane]
         waiting = grouped(
-            (named(cell.path, cell.message), coroutine_stack(activity.coro))
-            for cell, home in homes
-            if home is lane and (activity := cell.activity) is not None
+            (named(at_work.path, at_work.message), coroutine_stack(activity.coro))
+            for at_work in here
+            if (activity := at_work.activity) is not None
         )
         threads.pop(lane.ident, None)
         yield "\n".join([f"the {lane.name} lane{at(path, message)}:\n{thread_stack(lane.ident)}", *waiting])
     for cell in actors:
-        if cell.threaded and cell.generation and cell.ref.lane.ident in threads:
-            threads[cell.ref.lane.ident] = named(cell.path, cell.message)
+        if cell.threaded and cell.generation:
+            name_thread(threads, cell.ref.lane, named(cell.path, cell.message))
+    for errand in payloads:
+        name_thread(threads, errand.lane, errand.path)
     yield "\n".join(
         ["the other threads:", *grouped((name, thread_stack(ident or 0)) for ident, name in threads.items())]
     )
+
+
+def name_thread(threads: dict[int | None, str], lane: Any, name: str) -> None:
+    """Say what the thread of a lane does; once it has ended, the system gives its ident to another."""
+    if isinstance(lane, ThreadLane) and lane.ident in threads and lane.thread.is_alive():
+        threads[lane.ident] = name
 
 
 def at(path: str | None, message: Any) -> str:

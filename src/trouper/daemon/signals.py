@@ -19,6 +19,10 @@ wake it. So the interpreter, below all Python code, also writes each number to a
 own, reads it. It wakes the loop, as trio would. It gives the control lane a moment to end the process in its own way
 when a second one comes, and then does it.
 
+A child that is forked inherits the handlers and the socket, in which its parent would read the child's signals as its
+own. So it gets back what was there before `run` before it hears of any: they are blocked while a thread forks, for one
+may come before the first line of Python runs in the child.
+
 What is ignored when `run` begins stays ignored, as in every well-bred Unix program: who starts it with `nohup`, or with
 `&` in a script, does not want it to hear of its terminal. SIGTERM is always handled.
 """
@@ -31,7 +35,7 @@ import signal
 from collections import deque
 from contextlib import suppress
 from socket import socketpair
-from threading import Event, Thread
+from threading import Event, Thread, local
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
@@ -64,7 +68,8 @@ class Signals:
         self.daemon = daemon
         self.came: deque[int] = deque()
         self.token: trio.lowlevel.TrioToken | None = None
-        self.stops = 0  # how often it was told to end
+        self.stops = 0  # how often it was told to end, as the ear knows
+        self.heeded = 0  # as the main thread knew before its last words
         self.code: int | None = None  # of the process, once it is in its last words
         self.answered = Event()
         self.mouth, self.ear = socketpair()
@@ -72,6 +77,8 @@ class Signals:
         self.before: dict[int, Any] = {}
         for number in (*ENDING, *OTHERS):
             self.install(number)
+        self.forking = local()
+        os.register_at_fork(before=self.block, after_in_parent=self.unblock, after_in_child=self.disown)
 
     def install(self, number: int) -> None:
         before = signal.getsignal(number)
@@ -87,7 +94,7 @@ class Signals:
         What would kill it is ignored from now on, for its exit code is known. `end_process` sees to SIGTERM and SIGINT.
         """
         for number in OTHERS:
-            before = self.before.pop(number, None)
+            before = self.before.get(number)
             if before is not None:
                 signal.signal(number, before if callable(before) else signal.SIG_IGN)
 
@@ -99,10 +106,26 @@ class Signals:
         self.restore()
         end_process(code)
 
+    # -- in a thread that forks, and in its child ---------------------------------------------------------------------
+    def block(self) -> None:
+        self.forking.mask = signal.pthread_sigmask(signal.SIG_BLOCK, (*ENDING, *OTHERS))
+
+    def unblock(self) -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, self.forking.mask)
+
+    def disown(self) -> None:
+        """The child has nothing to do with the daemon."""
+        signal.set_wakeup_fd(-1)
+        for number in (*ENDING, *OTHERS):
+            before = self.before.get(number, signal.SIG_IGN)
+            signal.signal(number, signal.SIG_DFL if before is None else before)  # None: not set from Python
+        self.unblock()
+
     # -- when they come ----------------------------------------------------------------------------------------------
     def come(self, number: int, _: object) -> None:
         """Called by the interpreter, anywhere in the main thread's code."""
         self.came.append(number)
+        self.heeded += number in ENDING
         self.wake()
 
     def wake(self) -> None:
@@ -131,10 +154,11 @@ class Signals:
                     self.told_to_end(number)
 
     def told_to_end(self, number: int) -> None:
-        if self.code is not None:
-            os._exit(self.code & 0xFF)
         self.stops += 1
-        if self.stops > 1:
+        if self.code is not None:
+            if self.stops > self.heeded:  # else this is what it ends for: it came before, and the ear was slow
+                os._exit(self.code & 0xFF)
+        elif self.stops > 1:
             self.daemon.control.post(self.cut_short, number)
             if not self.answered.wait(MOMENT):
                 os._exit(128 + number)

@@ -98,6 +98,10 @@ class Errand:
 
     cell = mind
 
+    @property
+    def in_thread(self) -> bool:
+        return self.lane is not None and self.lane.flavour == "threading"
+
     def cut_off(self) -> None:
         if self.activity is not None:
             self.activity.cancel()
@@ -137,7 +141,7 @@ def step_errand(cell: Errand, batch: int) -> Activity | None:
         result = cell.payload(*cell.args)
     except BaseException as exc:  # noqa: BLE001 - for who waits for it
         return cell.came(None, exc)
-    in_thread = cell.lane is not None and cell.lane.flavour == "threading"
+    in_thread = cell.in_thread
     if type(result) is CoroutineType:
         if not in_thread:
             return cell.take_up(result)

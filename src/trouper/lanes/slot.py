@@ -66,6 +66,14 @@ class Slot(Generic[T]):
             return False
         return True
 
+    def give_up(self) -> bool:
+        """Have no result come any more. False: it is there, also if its giver was just about to settle it."""
+        if self.claim():
+            return True
+        if not self.done:  # claimed in another thread, which settles it in a moment
+            self.wait_sync()
+        return False
+
     def settle(self, value: Any, error: BaseException | None) -> bool:
         """Give the claimed result and wake who waits for it."""
         self._value, self._error, self.done = value, error, True
