@@ -127,7 +127,8 @@ def test_who_ended_by_itself_is_not_killed_with_who_spawned_it_and_not_found_unk
         async def receive(self, message: Note) -> None:
             message.text(current(self).spawn(child(Spawned)))
 
-    slow, spawner, born = Script(), child(Spawner), []
+    slow, spawner = Script(), child(Spawner)
+    born: list[Any] = []
     slow.on_stop(Sleep(8))
     with Trial(one_for_one(play(slow, flavour, name="slow", shutdown=9), spawner), seed=seed) as t:
         spawner.ref.send(Note(born.append))
