@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import trio
 
-from tests.actors.stage import LOOPS, Events, FlavourName, Gate, Host, in_thread
+from tests.actors.stage import LOOPS, Events, FlavourName, Gate, Host, in_thread, until
 from trouper import ActorEnded, Daemon, actor, child, one_for_one
 from trouper.daemon.report import stacks
 from trouper.lanes.slot import in_asyncio
@@ -29,10 +29,7 @@ async def waits_for_ever() -> None:
 
 @pytest.mark.parametrize("flavour", LOOPS)
 def test_payloads_that_are_suspended_in_a_loop_are_told(host: Host, flavour: FlavourName) -> None:
-    begun = Gate()
-
     async def suspended() -> None:
-        begun.open()
         await waits_for_ever()
 
     def calls(daemon: Daemon) -> None:
@@ -42,7 +39,7 @@ def test_payloads_that_are_suspended_in_a_loop_are_told(host: Host, flavour: Fla
     async def body(daemon: Daemon) -> None:
         thread.append(threading.Thread(target=calls, args=(daemon,)))
         thread[0].start()
-        await begun.passed()
+        await until(lambda: any(errand.activity for errand in daemon.calls.copy().values()))
         [lane] = [text for text in await in_thread(lambda: list(stacks(daemon))) if f"the {flavour} lane" in text]
         assert ".suspended:\n" in lane
         assert "in waits_for_ever\n" in lane
