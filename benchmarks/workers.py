@@ -246,8 +246,10 @@ FIGURES: dict[str, Callable[[], float]] = {
 
 
 def in_a_process_of_its_own(name: str) -> float:
-    command = [sys.executable, __file__, "--figure", name]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - ours
+    folder = str(Path(__file__).parent)
+    program = f"import workers; workers.say(repr(workers.FIGURES[{name!r}]()))"  # no main module that is run again
+    environ = {**os.environ, "PYTHONPATH": f"{folder}:{os.environ.get('PYTHONPATH', '')}"}
+    done = subprocess.run([sys.executable, "-c", program], env=environ, capture_output=True, text=True, check=False)  # noqa: S603 - ours
     if done.returncode:
         sys.stderr.write(done.stderr)
         raise SystemExit(1)
@@ -274,14 +276,10 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description="Worker processes.")
     arguments.add_argument("--runs", type=int, default=7)
     arguments.add_argument("--without-cotyledon", action="store_true")
-    arguments.add_argument("--figure", choices=FIGURES, help=argparse.SUPPRESS)
     arguments.add_argument("--idle", help=argparse.SUPPRESS)
     chosen = arguments.parse_args()
     if chosen.idle:
         idle_program(chosen.idle)
-    if chosen.figure:
-        say(repr(FIGURES[chosen.figure]()))
-        return
     with tempfile.TemporaryDirectory() as folder:
         every = {name: partial(in_a_process_of_its_own, name) for name in FIGURES}
         if not chosen.without_cotyledon:

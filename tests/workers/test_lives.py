@@ -134,7 +134,7 @@ async def test_one_that_cannot_hear_a_stop_is_killed_at_its_deadline() -> None:
 
 async def test_one_that_hangs_while_it_starts_fails_the_boot_in_time() -> None:
     with stage() as heard:
-        tree = one_for_one(process(child(Constructs, heard.path, hang), name="cpu", start_timeout=2.0))
+        tree = one_for_one(process(child(Constructs, heard.path, hang), name="cpu", start_timeout=4.0))
         with pytest.raises(DaemonFailed) as failed:
             async with open_daemon(tree):
                 raise AssertionError
