@@ -362,7 +362,7 @@ def test_the_tree_is_seen_while_the_lane_of_a_spawner_is_blocked(loop_flavour: F
         assert answers == ["ok"]
         await become(daemon, {"player-2": "running"}, "/parent")
 
-    other = next(name for name in LOOPS if name != loop_flavour)
+    other: FlavourName = next(name for name in LOOPS if name != loop_flavour)
     Host(other).run(one_for_one(boss), body)
 
 
