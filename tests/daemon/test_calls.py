@@ -21,6 +21,7 @@ from trouper import (
     LeakedScope,
     Request,
     SelfAsk,
+    Stopping,
     StrayCancellation,
     UsageError,
     WouldBlockLane,
@@ -500,6 +501,37 @@ def test_a_call_after_the_end_of_the_daemon_says_so(host: Host, flavour: Flavour
             assert type(await outcome(partial(by, how, daemon, where, flavour=flavour))) is DaemonStopped
 
     host.loop(program)
+
+
+@IN_LOOP
+def test_a_thread_that_is_asked_to_stop_waits_no_more_and_its_payload_is_cancelled(
+    host: Host, flavour: FlavourName
+) -> None:
+    begun, cancelled, said = Gate(), Gate(), list[str]()
+
+    async def hangs() -> None:
+        begun.open()
+        try:
+            await FOREVER[flavour]()
+        finally:
+            cancelled.open()
+
+    @actor(flavour=threading)
+    class Executes:
+        def run(self) -> None:
+            try:
+                current(self).daemon.execute(hangs, flavour=flavour)
+            except Stopping:
+                said.append("stopping")
+                raise
+
+    async def body(daemon: Daemon) -> None:
+        await begun.passed()
+        assert await daemon.terminate("/executes") == "ok"
+        await cancelled.passed()
+        assert said == ["stopping"]
+
+    host.run(one_for_one(child(Executes)), body)
 
 
 def test_an_actor_may_call_while_it_stops(host: Host) -> None:

@@ -98,7 +98,7 @@ class Payloads:
         try:
             in_time = wait_in_thread(slot, timeout)
         except BaseException:
-            give_up(slot, errand)
+            abandon(slot, errand)
             raise
         return result_of(slot, errand, timeout, in_time=in_time)
 
@@ -138,7 +138,7 @@ class Payloads:
         try:
             in_time = await slot.wait(timeout)
         except BaseException:
-            give_up(slot, errand)
+            abandon(slot, errand)
             raise
         return result_of(slot, errand, timeout, in_time=in_time)
 
@@ -280,16 +280,16 @@ def as_failure(path: str, error: BaseException) -> BaseException:
     return stray
 
 
-def give_up(slot: Slot[Any], errand: Errand) -> bool:
-    """Nobody waits any more: the payload is cancelled. False: its result is there."""
-    first = slot.give_up()
-    if first:
+def abandon(slot: Slot[Any], errand: Errand) -> None:
+    """Nobody waits any more, and a result that comes is dropped: the payload is cancelled."""
+    slot.claim()
+    if not slot.done:
         errand.cancel()
-    return first
 
 
 def result_of(slot: Slot[Any], errand: Errand, timeout: float | None, *, in_time: bool) -> Any:
-    if not in_time and give_up(slot, errand):
+    if not in_time and slot.give_up():
+        errand.cancel()
         raise late(errand.path, timeout, "its thread runs on" if errand.in_thread else "cancelled")
     return slot.take()
 
