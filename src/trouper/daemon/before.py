@@ -27,7 +27,7 @@ import trio
 
 from trouper.actors.hooks import beyond_healing
 from trouper.actors.options import is_bool, is_seconds
-from trouper.daemon.payloads import check_payload, give_up, payload_name
+from trouper.daemon.payloads import abandon, check_payload, payload_name
 from trouper.errors import HookTimeout, SpecError, type_name
 from trouper.events import DaemonReady, DaemonReloading, DaemonStopping, HookFailed, Restarting, is_under
 
@@ -173,10 +173,11 @@ class Hooks:
         """Run it, and return what went wrong."""
         slot, errand = self.daemon.begin_call(hook.payload, (event,), hook.flavour)
         try:
-            if not await slot.wait(hook.timeout) and give_up(slot, errand):
+            if not await slot.wait(hook.timeout) and slot.give_up():
+                errand.cancel()
                 return HookTimeout(hook.name, f"not done in {hook.timeout:g} s, and cancelled")
         except trio.Cancelled:
-            give_up(slot, errand)
+            abandon(slot, errand)
             raise
         try:
             slot.take()
