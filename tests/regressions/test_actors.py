@@ -44,6 +44,7 @@ from trouper import (
     open_daemon,
 )
 from trouper.events import DeadLetter
+from trouper.lanes.slot import Slot
 
 
 class Lost(Request["Missing"]):  # type: ignore[name-defined]  # pyright: ignore[reportUndefinedVariable]
@@ -415,3 +416,31 @@ def test_the_actor_of_a_crash_is_not_kept_by_a_task_that_waits_for_more(
         assert life() is None
 
     Host(loop_flavour).run(one_for_one(parent), body)
+
+
+# -- lanes -------------------------------------------------------------------------------------------------------------
+def test_orders_that_bring_about_orders_leave_the_tasks_of_their_loop_their_turn(
+    loop_flavour: FlavourName, host: Host
+) -> None:
+    """They went on without an end: a signal, or a reload, waited until a crash loop was over."""
+
+    async def body(daemon: Daemon) -> None:
+        slot: Slot[None] = Slot()
+
+        async def task() -> None:
+            slot.put(None)
+
+        def again(lane: Any) -> None:
+            if not slot.done:
+                lane.post(again, lane)
+
+        def begin(lane: Any) -> None:
+            again(lane)
+            lane.start_task(task, (), lambda task, error: None)
+
+        for lane in (daemon.lane(loop_flavour), daemon.control):
+            slot = Slot()
+            lane.post(begin, lane)
+            await slot.wait()
+
+    host.run(one_for_one(), body)

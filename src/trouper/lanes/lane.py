@@ -180,14 +180,21 @@ class Lane:
     def admit(self) -> None:
         """Take in what other threads left: orders first, then cells with new messages."""
         orders, incoming, ready = self.orders, self.incoming, self.ready
-        while orders:
-            order, args = orders.popleft()
-            order(*args)
+        if orders:
+            self.obey()
         while incoming:
             cell = incoming.popleft()
             if not cell.queued:
                 cell.queued = True
                 ready.append(cell)
+
+    def obey(self) -> None:
+        """Carry out the orders that are there. Those that they bring about wait until the loop has had its turn."""
+        orders = self.orders
+        for _ in range(len(orders)):
+            if orders:  # else one of them has carried out the rest
+                order, args = orders.popleft()
+                order(*args)
 
     @property
     def slice(self) -> float:
