@@ -57,8 +57,8 @@ def test_sigusr1_writes_the_tree_and_all_stacks_while_a_lane_is_blocked() -> Non
         program.signal(SIGUSR2)
         program.until_said("blocks")
         program.signal(SIGUSR1)
-        program.until_logged("SIGUSR1: the other threads")
-        program.until_logged("in hear_nothing")
+        sits = re.compile(r"\n/sits:\n(.*\n)*.* in receive\n")  # it says so before it does
+        program.wait(lambda: any(map(sits.search, program.records("SIGUSR1: the other threads"))))
         [tree] = program.records("SIGUSR1: the tree")
         assert re.search(r"\n  handles: running, Handles, generation 1, up \S+ s, 1 waiting\n", tree)
         assert re.search(r"\n  sits: running, Sits, generation 1, up \S+ s, 1 waiting\n", tree)
@@ -67,8 +67,6 @@ def test_sigusr1_writes_the_tree_and_all_stacks_while_a_lane_is_blocked() -> Non
         [trio_lane] = program.records("SIGUSR1: the trio lane in /blocker over Block(how='sleep')")
         assert "in block\n    time.sleep(30)\n" in trio_lane
         assert re.search(r"\n/waits over Beat\(count=2\):\n(.*\n)*.* in wait_in_trio\n", trio_lane)
-        [others] = program.records("SIGUSR1: the other threads")
-        assert re.search(r"\n/sits:\n(.*\n)*.* in hear_nothing\n", others)
         program.signal(SIGTERM)
         program.until_logged("stopping: SIGTERM")
         assert program.stop(SIGTERM) == 128 + SIGTERM

@@ -387,7 +387,7 @@ class WaitsInTrio:
         if isinstance(message, Block):
             say("blocks")
             block(message.how)
-        say("waits")
+        trio.lowlevel.current_trio_token().run_sync_soon(say, "waits")  # once it does
         await wait_in_trio()
 
 
@@ -398,7 +398,7 @@ async def wait_in_trio() -> None:
 @actor(flavour="asyncio")
 class Handles:
     async def receive(self, message: Beat) -> None:
-        say("handles")
+        asyncio.get_running_loop().call_soon(say, "handles")  # once it waits
         await wait_long()
 
 
