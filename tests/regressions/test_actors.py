@@ -6,6 +6,7 @@ import gc
 import logging
 import threading
 import weakref
+from threading import get_ident
 from time import monotonic
 from typing import Any
 
@@ -45,6 +46,7 @@ from trouper import (
 )
 from trouper.events import DeadLetter
 from trouper.lanes.slot import Slot
+from trouper.testing import Trial
 
 
 class Lost(Request["Missing"]):  # type: ignore[name-defined]  # pyright: ignore[reportUndefinedVariable]
@@ -444,3 +446,33 @@ def test_orders_that_bring_about_orders_leave_the_tasks_of_their_loop_their_turn
             await slot.wait()
 
     host.run(one_for_one(), body)
+
+
+def test_the_timers_of_a_thread_keep_their_order_though_their_clock_is_looked_at_late(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen = Diary()
+
+    @role("threading")
+    class Sets:
+        async def receive(self, message: Note) -> None:
+            seen(message.text)
+            if message.text == "both":
+                current(self).after(5, Note("first"))
+                current(self).after(5.5, Note("second"))
+
+    sets = child(Sets)
+    with Trial(one_for_one(sets)) as t:
+        control, now, late = t.daemon.control, t.daemon.control.now, [1.0]
+
+        def held_up() -> float:
+            """Somebody else has the processor for a second after the first look."""
+            at = now()
+            if get_ident() == control.ident and late:
+                t._time.now += late.pop()
+            return at
+
+        monkeypatch.setattr(control, "now", held_up)
+        sets.ref.send(Note("both"))
+        t.advance(10)
+    assert seen == ["both", "first", "second"]

@@ -45,8 +45,7 @@ class Alarm:
     def set(self, due: float) -> None:
         """In the control lane."""
         if self.fn is not None:
-            left = due - self.clock.now()  # below 0 it still comes before what is due after it
-            self.timer = self.clock.call_later(left, self.lane.post, self.ring)
+            self.timer = self.clock.call_at(due, self.lane.post, self.ring)  # in its order, however late it is by now
 
     def ring(self) -> None:
         fn, self.fn = self.fn, None

@@ -107,6 +107,9 @@ class AsyncioLane(LoopLane):
     def call_later(self, seconds: float, fn: Callable[..., object], *args: Any) -> asyncio.TimerHandle:
         return self.loop.call_later(seconds, self.post, fn, *args)
 
+    def call_at(self, when: float, fn: Callable[..., object], *args: Any) -> asyncio.TimerHandle:
+        return self.loop.call_at(when, self.post, fn, *args)
+
     def keep(self, coro: Any) -> asyncio.Task[Any]:
         task = self.loop.create_task(coro)
         self.tasks.add(task)

@@ -293,6 +293,10 @@ class Lane:
     def call_later(self, seconds: float, fn: Callable[..., object], *args: Any) -> Timer:
         raise NotImplementedError
 
+    def call_at(self, when: float, fn: Callable[..., object], *args: Any) -> Timer:
+        """As `call_later`, at an instant of `now()`."""
+        raise NotImplementedError
+
 
 def step_coroutines(cell: Any, batch: int) -> Activity | Held | None:
     """Handle messages with a coroutine function: each coroutine is stepped here, and most end at once.

@@ -100,7 +100,10 @@ class TrioLane(LoopLane):
 
     # -- timers ------------------------------------------------------------------------------------------------------
     def call_later(self, seconds: float, fn: Callable[..., object], *args: Any) -> HeapTimer:
-        timer = self.timers.add(trio.current_time() + seconds, fn, *args)
+        return self.call_at(trio.current_time() + seconds, fn, *args)
+
+    def call_at(self, when: float, fn: Callable[..., object], *args: Any) -> HeapTimer:
+        timer = self.timers.add(when, fn, *args)
         self.alarm.deadline = min(self.alarm.deadline, timer.when)
         return timer
 
