@@ -42,7 +42,7 @@ class Group:
 
     strategy: Strategy
     children: tuple[Plan, ...]
-    limit: Limit = attrs.field(default=Limit(3, within=5.0))
+    limit: Limit
     auto_shutdown: AutoShutdown = "never"
     options: dict[str, Any] = attrs.field(factory=dict)
 
@@ -59,7 +59,7 @@ class Crowd:
 
 
 Plan: TypeAlias = Leaf | Group | Crowd
-Strategy_: TypeAlias = st.SearchStrategy[Any]
+Drawn: TypeAlias = st.SearchStrategy[Any]
 
 # -- how they are drawn ------------------------------------------------------------------------------------------------
 indices = st.one_of(st.integers(0, 2), st.integers(0, 15))
@@ -85,7 +85,7 @@ stops = st.lists(st.sampled_from(["fine", "crash", "nap", "hang", "endure"]), ma
 
 
 @st.composite
-def options(draw: Any, kinds: dict[str, Strategy_], *, vital: bool) -> dict[str, Any]:
+def options(draw: Any, kinds: dict[str, Drawn], *, vital: bool) -> dict[str, Any]:
     """Some of these kinds of options, and some that say how it stands with the supervisor above."""
     every = {"backoff": backoffs, "optional": st.just(value=True), **kinds}
     chosen = {name: draw(every[name]) for name in draw(st.lists(st.sampled_from(sorted(every)), max_size=4))}
@@ -96,7 +96,7 @@ def options(draw: Any, kinds: dict[str, Strategy_], *, vital: bool) -> dict[str,
 
 
 @st.composite
-def leaves(draw: Any, *, vital: bool = False, least: int = 0) -> Leaf:
+def leaves(draw: Any, *, vital: bool = False) -> Leaf:
     """An actor; it may be significant if it is `vital`."""
     kinds = {
         "shutdown": st.sampled_from([2.0, 0.0]),
@@ -110,12 +110,12 @@ def leaves(draw: Any, *, vital: bool = False, least: int = 0) -> Leaf:
 
 
 @st.composite
-def crowds(draw: Any, *, vital: bool = False, least: int = 0) -> Crowd:
+def crowds(draw: Any, *, vital: bool = False) -> Crowd:
     """A pool."""
     template = draw(leaves())
     template.options.pop("optional", None)
     above = draw(options({}, vital=vital))
-    return Crowd(template, draw(st.integers(least, 3)), draw(limits), draw(st.booleans()), above)
+    return Crowd(template, draw(st.integers(0, 3)), draw(limits), draw(st.booleans()), above)
 
 
 @st.composite
@@ -137,13 +137,13 @@ def groups(draw: Any, depth: int = 3, *, vital: bool = False, least: int = 0) ->
 
 trees = groups(least=2).flatmap(lambda tree: st.sampled_from([attrs.evolve(tree, limit=Limit(30, within=1.0)), tree]))
 
-simple: Strategy_ = st.one_of(
+simple: Drawn = st.one_of(
     st.sampled_from(["fine", "crash", "quit", "nap", "hang", "endure", "forget", "stash", "unstash"]),
     st.builds(lambda leaf: ("spawn", leaf), leaves()),
     st.tuples(st.just("stop"), st.integers(0, 2)),
     st.tuples(st.just("watch"), indices),
 )
-deeds: Strategy_ = st.one_of(
+deeds: Drawn = st.one_of(
     st.just("crash"),
     simple,
     simple,
