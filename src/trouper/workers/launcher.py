@@ -132,8 +132,12 @@ class Launcher:
         """Start the forkserver itself, in a thread: that takes its time."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            self.process = await trio.to_thread.run_sync(self.popen, theirs)
-        self.control = ours
+            try:
+                self.process = await trio.to_thread.run_sync(self.popen, theirs)
+                self.control = ours
+            finally:
+                if self.control is None:
+                    ours.close()
 
     def popen(self, control: socket.socket) -> subprocess.Popen[bytes]:
         flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
