@@ -132,7 +132,7 @@ async def test_who_asked_a_worker_that_is_killed_hears_that_at_once_and_what_was
             await desk.until(1)
             kill(first, signal.SIGSTOP)
             desk.clerk.ref.send(WhoIs())
-            while not inside.daemon.world.exchange.office.peers["/desk/0"].unacknowledged:
+            while inside.daemon.world.exchange.office.peers["/desk/0"].sent < 2:
                 await trio.lowlevel.checkpoint()  # it has left our process then
             kill(first)
         lost = await inside.until(Lost)

@@ -191,7 +191,7 @@ class RemoteCell:
         self.serving = Lock()
         self.credit = Credit(mailbox.capacity)
         self.ref: RemoteRef[Any] = RemoteRef(definition, mailbox)
-        self.ref.lane = LIMBO
+        self.ref.lane = LIMBO if peer.link is None else peer.link
         self.ref.cell = self  # type: ignore[assignment]  # pyright: ignore[reportAttributeAccessIssue]
         self.ref.accepts = types.exact
 
