@@ -174,6 +174,8 @@ async def test_scaling_up_and_down_under_load_fails_no_ask() -> None:
                 nursery.start_soon(ask_on, desk, enough, answers)
             await inside.daemon.scale("/desk", 3)
             await inside.until(WorkerStarted, count=2)
+            while len(set(answers)) < 3:
+                await trio.lowlevel.checkpoint()
             await inside.daemon.scale("/desk", 1)
             await inside.until(WorkerEnded, count=2)
             enough.set()
