@@ -440,7 +440,7 @@ def test_orders_that_bring_about_orders_leave_the_tasks_of_their_loop_their_turn
             again(lane)
             lane.start_task(task, (), lambda task, error: None)
 
-        for lane in (daemon.lane(loop_flavour), daemon.control):
+        for lane in (daemon.loops[loop_flavour], daemon.control):
             slot = Slot()
             lane.post(begin, lane)
             await slot.wait()
