@@ -32,7 +32,19 @@ from trouper.actors.ref import Ref
 from trouper.actors.router import Router
 from trouper.actors.timer import TimerHandle
 from trouper.actors.watching import Terminated
-from trouper.daemon import Daemon, Hook, Listener, before, listener, open_daemon, run
+from trouper.daemon import (
+    Adopted,
+    Daemon,
+    Hook,
+    Listener,
+    Services,
+    before,
+    default_services,
+    listener,
+    open_daemon,
+    run,
+    service,
+)
 from trouper.errors import (
     ActorRestarted,
     ActorStopped,
@@ -58,6 +70,7 @@ from trouper.errors import (
     NameTaken,
     NotReady,
     NotRunning,
+    OrphanedReturn,
     ReloadTimeout,
     RemoteError,
     ReplyDropped,
@@ -130,6 +143,7 @@ __all__ = [
     "ActorStarted",
     "ActorStarting",
     "ActorStopped",
+    "Adopted",
     "AlreadyReplied",
     "AskError",
     "AskTimeout",
@@ -177,6 +191,7 @@ __all__ = [
     "NameTaken",
     "NotReady",
     "NotRunning",
+    "OrphanedReturn",
     "Persist",
     "Pool",
     "Process",
@@ -195,6 +210,7 @@ __all__ = [
     "Router",
     "SchemaMismatch",
     "SelfAsk",
+    "Services",
     "Shutdown",
     "SignalReceived",
     "Snapshot",
@@ -224,6 +240,7 @@ __all__ = [
     "before",
     "child",
     "current",
+    "default_services",
     "listener",
     "one_for_all",
     "one_for_one",
@@ -232,5 +249,6 @@ __all__ = [
     "process",
     "rest_for_one",
     "run",
+    "service",
     "setup_logging",
 ]

@@ -34,6 +34,7 @@ TrouperError(Exception)
  |   +- RestartLimitExceeded                more often than allowed
  |   +- LeakedScope, StrayCancellation      it broke the rules of its lane
  |   +- LaneBroken                          the lane itself
+ |   +- OrphanedReturn                      an adopted payload returned what nobody receives
  |   +- WorkerDied                          a worker process
  |   +- LinkLost                            the process at the other end is gone
  +- FrameError                              what comes from another process is no stream of frames
@@ -323,7 +324,7 @@ class CallTimeout(CallError, TimeoutError):
 class HookTimeout(CallError, TimeoutError):
     """A hook was not done in time, and is cancelled; the step before which it runs goes on."""
 
-    said = "not done in time, and cancelled"
+    said = "not done in time"
 
 
 class DaemonStopped(CallError):
@@ -428,6 +429,28 @@ class LaneBroken(Failure):
     """The event loop of a lane ended by itself, or cannot run."""
 
     said = "the lane is broken"
+
+
+class OrphanedReturn(Failure):
+    """The author of an adopted payload returns something else than None, which nobody is there to receive.
+
+    Args:
+        path: where it stands, `/adopted/NAME`.
+        payload: what it is, in words.
+        value: what it returned.
+    """
+
+    def __init__(self, path: str, payload: str, value: object) -> None:
+        super().__init__(path)
+        self.args = (path, payload, value)
+        self.payload = payload
+        self.value = value
+
+    def __str__(self) -> str:
+        return (
+            f"{self.path}: {self.payload} returned {show(self.value)}, and nobody is there to receive it;"
+            f" allowed: None, or `execute` or `call` in the place of `adopt`"
+        )
 
 
 class WorkerDied(Failure):

@@ -39,7 +39,7 @@ def test_payloads_that_are_suspended_in_a_loop_are_told(host: Host, flavour: Fla
     async def body(daemon: Daemon) -> None:
         thread.append(threading.Thread(target=calls, args=(daemon,)))
         thread[0].start()
-        await until(lambda: any(errand.activity for errand in daemon.calls.copy().values()))
+        await until(lambda: any(errand.activity for errand in daemon.calls.copy()))
         [lane] = [text for text in await in_thread(lambda: list(stacks(daemon))) if f"the {flavour} lane" in text]
         assert ".suspended:\n" in lane
         assert "in waits_for_ever\n" in lane

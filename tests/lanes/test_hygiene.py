@@ -81,6 +81,16 @@ async def test_nested_child_finished_ends_an_abandoned_nursery() -> None:
     assert ended == [0, 1]
 
 
+def test_the_run_context_has_a_runner_in_the_thread_of_a_trio_run_and_nowhere_else() -> None:
+    async def compare() -> None:
+        assert hygiene.in_trio_run() is trio.lowlevel.in_trio_run() is True
+        assert await trio.to_thread.run_sync(hygiene.in_trio_run) is False
+
+    assert hygiene.in_trio_run() is trio.lowlevel.in_trio_run() is False
+    trio.run(compare)
+    assert hygiene.in_trio_run() is False
+
+
 def test_must_cancel_of_an_asyncio_task_lasts_until_the_cancellation_comes() -> None:
     async def cancelled() -> None:
         task: Any = asyncio.current_task()

@@ -148,7 +148,7 @@ def test_the_limits_of_an_option_are_allowed(name: str, value: object) -> None:
 def test_an_option_that_does_not_exist_is_refused_with_those_that_do() -> None:
     web: Any = child(Web)
     names = "name, restart, shutdown, start_timeout, reload_timeout, significant, mailbox, drain, backoff, "
-    names += "readiness, optional"
+    names += "readiness, optional, abandon"
     assert refusal(web.options, nam="x") == f"child({HERE}.Web): nam: given 'x', allowed: the options {names}"
 
 

@@ -7,15 +7,18 @@ import os
 import socket
 import threading
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Generic, Never, TypeVar, assert_type
 
 import attrs
 import trio
+import trio.lowlevel
 
 from trouper import (
     ActorEnded,
     ActorStarted,
+    Adopted,
     Asked,
     AskError,
     Child,
@@ -43,6 +46,7 @@ from trouper import (
     Request,
     Restarting,
     Router,
+    Services,
     Supervisor,
     SyncInbox,
     Terminated,
@@ -51,6 +55,7 @@ from trouper import (
     before,
     child,
     current,
+    default_services,
     listener,
     one_for_all,
     one_for_one,
@@ -59,8 +64,10 @@ from trouper import (
     process,
     rest_for_one,
     run,
+    service,
     setup_logging,
 )
+from trouper.daemon.adopted import AdoptedState
 
 T = TypeVar("T")
 M = TypeVar("M")
@@ -420,6 +427,65 @@ def look_up(daemon: Daemon) -> None:
     daemon.unregister("averages")
     if (found := daemon.lookup(Averages, "averages")) is not None:
         found.send(Sample("load", 0.5))
+
+
+# -- payloads, and services --------------------------------------------------------------------------------------------
+def halve(number: int) -> float:
+    return number / 2
+
+
+async def slowly(number: int, text: str) -> list[str]:
+    await trio.lowlevel.checkpoint()
+    return number * [text]
+
+
+async def for_nothing(number: int = 3) -> None:
+    await trio.sleep(number)
+
+
+async def calls(daemon: Daemon) -> None:
+    assert_type(await daemon.call(halve, 3, flavour=threading), float)
+    assert_type(await daemon.call(slowly, 3, "x", flavour=trio, timeout=1.0), list[str])
+    assert_type(await daemon.call(os.getcwd, flavour="threading", timeout=None), str)
+    assert_type(await daemon.call(partial(slowly, text="x"), 3, flavour=trio), list[str])
+    assert_type(await daemon.call(trio.sleep, 1.0, flavour=trio), None)
+
+
+def threads(daemon: Daemon) -> None:
+    assert_type(daemon.execute(halve, 3, flavour=asyncio), float)
+    assert_type(daemon.execute(slowly, 3, "x", flavour="asyncio", timeout=1), list[str])
+    assert_type(daemon.adopt(for_nothing, flavour=trio), Adopted)
+    assert_type(daemon.adopt(trio.sleep, 1.0, flavour=trio, name="naps", restart="transient").name, str)
+    assert_type(daemon.services.adopt(halve, 3, flavour=threading, restart=None).wait_sync(timeout=1.0), AdoptedState)
+    default_services.adopt(for_nothing, 3, flavour="asyncio").cancel()
+
+
+@service(flavour=trio, restart="permanent", name=lambda self: self.host, backoff=None)
+class Probes:
+    def __init__(self, host: str) -> None:
+        self.host = host
+
+    async def run(self) -> None:
+        assert_type(current(self), Context[Never])
+
+
+@service(flavour=threading, abandon=True, shutdown=0, name="reads")
+@attrs.define
+class Reads:
+    path: str
+
+    def run(self) -> None:
+        current(self).sleep_sync(1.0)
+
+
+async def services(registry: Services) -> None:
+    with registry.here() as here:
+        assert_type(here, Services)
+        assert_type(Probes("localhost"), Probes)
+        assert_type(Reads("/dev/null").path, str)
+    async with open_daemon(services=registry) as daemon:
+        assert_type(daemon.services, Services)
+    child(Plain).options(abandon=True)
 
 
 # -- what an operator is given -----------------------------------------------------------------------------------------

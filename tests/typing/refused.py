@@ -37,12 +37,14 @@ from trouper import (
     run,
     setup_logging,
 )
+from trouper import service as serves
 
 from .accepted import (
     Averages,
     Latest,
     LoadReader,
     Mean,
+    Probes,
     Reporter,
     Rows,
     Sample,
@@ -54,9 +56,11 @@ from .accepted import (
     TrioRunner,
     Version,
     averages,
+    halve,
     many,
     patient,
     rows,
+    slowly,
 )
 
 T = TypeVar("T")
@@ -291,6 +295,47 @@ def wrong_names(daemon: Daemon) -> None:
     daemon.lookup("averages")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
     daemon.register("averages", averages)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     assert wide
+
+
+def wrong_payloads(daemon: Daemon) -> None:
+    daemon.adopt(halve, "3", flavour=trio)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    daemon.adopt(halve, flavour=trio)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    daemon.adopt(halve, 3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    daemon.adopt(halve, number=3, flavour=trio)  # type: ignore[arg-type, call-arg]  # pyright: ignore[reportCallIssue]
+    daemon.adopt(halve, 3, flavour="gevent")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    daemon.adopt(halve, 3, flavour=trio, restart="always")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    daemon.adopt(slowly(3, "x"), flavour=trio)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    text: str = daemon.execute(halve, 3, flavour=threading)  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+    lines: str = daemon.execute(slowly, 3, "x", flavour=trio)  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+    daemon.execute(slowly, "x", 3, flavour=trio)  # type: ignore[arg-type, call-arg]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    daemon.execute(halve, 3, flavour=threading, timeout="1")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    assert text != lines
+
+
+async def wrong_calls(daemon: Daemon) -> None:
+    text: str = await daemon.call(halve, 3, flavour=threading)  # type: ignore[arg-type]  # pyright: ignore[reportAssignmentType]
+    await daemon.call(halve, "3", flavour=threading)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    await daemon.call(slowly, 3, flavour=trio)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    daemon.call(halve, 3, flavour=trio).upper()  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+    assert text
+
+
+class WithoutRun: ...
+
+
+class WithAnInbox:
+    async def run(self, inbox: Inbox[Sample]) -> None: ...
+
+
+def wrong_services() -> None:
+    serves(flavour=trio)(WithoutRun)  # type: ignore[type-var]  # pyright: ignore[reportArgumentType]
+    serves(flavour=trio)(WithAnInbox)  # type: ignore[type-var]  # pyright: ignore[reportArgumentType]
+    serves(flavour="gevent")(Probes)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    serves(flavour=trio, drain=True)(Probes)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    serves(flavour=trio, name=3)(Probes)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Probes(3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Probes()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    open_daemon(services=[])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 @actor(flavour=asyncio)

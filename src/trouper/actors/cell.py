@@ -129,26 +129,30 @@ class Cell(Reloading):
 
     def construct(self) -> Activity | Held | None:
         """Make the instance, in its own context, and begin what comes first."""
-        child = self.child
-        definition = child.definition
         if self.state != STARTING or self.stop_wanted:
             self.finish(self.reason or SHUTDOWN)
             return HELD
         try:
-            instance = self.instance = definition.cls.__new__(definition.cls)
-            object.__setattr__(instance, "__trouper_cell__", self)  # its `__dict__` would cost 60 bytes more
-            if child.kwargs:
-                instance.__init__(*child.args, **child.kwargs)
-            else:  # an empty mapping costs a microsecond to unpack
-                instance.__init__(*child.args)
+            self.make()
         except BaseException as exc:  # noqa: BLE001 - judged below
             self.fail_start(exc)
             return HELD
-        if not definition.has_on_start:
+        if not self.child.definition.has_on_start:
             self.come_up(None, None)
             return HELD
-        self.hook = (instance.on_start, self.come_up)
+        self.hook = (self.instance.on_start, self.come_up)
         return self.begin_hook()
+
+    def make(self) -> None:
+        """Make the instance of this generation, which knows its cell from its constructor on."""
+        child = self.child
+        cls = child.definition.cls
+        instance = self.instance = cls.__new__(cls)
+        object.__setattr__(instance, "__trouper_cell__", self)  # its `__dict__` would cost 60 bytes more
+        if child.kwargs:
+            instance.__init__(*child.args, **child.kwargs)
+        else:  # an empty mapping costs a microsecond to unpack
+            instance.__init__(*child.args)
 
     def come_up(self, _: object, error: BaseException | None) -> None:
         """`on_start` is over."""

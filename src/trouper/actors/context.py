@@ -9,6 +9,7 @@ from trouper.actors.ask import ReplyTo
 from trouper.actors.hooks import in_background
 from trouper.actors.later import Later
 from trouper.actors.life import CLOSED, STOPPING
+from trouper.actors.ref import handling
 from trouper.actors.router import Router
 from trouper.actors.steps import step_held
 from trouper.actors.watching import Terminated
@@ -293,6 +294,10 @@ def current(me: Any) -> Context[Any]:
         `current(self).spawn(child(Worker))`
     """
     cell = getattr(me, "__trouper_cell__", None)
+    if cell is None:
+        cell = handling.get(None)  # a service whose class has slots is known only while it runs
+        if cell is not None and cell.instance is not me:
+            cell = None
     if cell is None:
         raise NotRunning(
             f"{type_name(type(me))}: this instance was not made by a daemon; put child({type(me).__name__}) into a tree"

@@ -25,7 +25,7 @@ import attrs
 from trouper.actors.accepts import Unresolved, accepted_types
 from trouper.actors.fields import make_attrs
 from trouper.actors.flavour import flavour_name
-from trouper.actors.options import OPTION_NAMES, Options
+from trouper.actors.options import OPTION_NAMES, Options, refuse_abandon
 from trouper.actors.signature import shape_of
 from trouper.errors import Declined, DefinitionError, LeakedScope, Shutdown, SpecError, Words, show, type_name
 
@@ -199,6 +199,7 @@ def actor(
         try:
             flavour_ = flavour_name(flavour, where)
             chosen = _DEFAULTS.replace(where, **options) if options else _DEFAULTS
+            refuse_abandon(where, chosen, flavour_)
         except SpecError as error:
             raise DefinitionError(f"{where}: @actor({error.field}=...)", show(error.given), error.allowed) from None
         shape = shape_of(cls, flavour_)

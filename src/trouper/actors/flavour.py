@@ -24,7 +24,7 @@ def flavour_name(flavour: object, where: str) -> FlavourName:
     Raises:
         SpecError: it is none of them.
     """
-    name = flavour.__name__ if isinstance(flavour, ModuleType) else flavour
+    name = flavour.__name__ if type(flavour) is ModuleType else flavour
     if isinstance(name, str) and name in _NAMES:
         return _NAMES[name]
     raise SpecError(where, "flavour", flavour, "the module trio, asyncio or threading, or its name as a string")

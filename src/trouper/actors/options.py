@@ -43,6 +43,7 @@ class Choices(TypedDict, total=False):
     backoff: Backoff | None
     readiness: Readiness
     optional: bool
+    abandon: bool
 
 
 def is_seconds(value: object, *, zero: bool) -> bool:
@@ -87,6 +88,7 @@ _RULES: Final[dict[str, tuple[Callable[[Any], bool], str]]] = {
     "backoff": (is_patience, PATIENCE_RULE),
     "readiness": (lambda value: value in get_args(Readiness), " | ".join(map(repr, get_args(Readiness)))),
     "optional": (is_bool, BOOL_RULE),
+    "abandon": (is_bool, BOOL_RULE),
 }
 
 OPTION_NAMES: Final = tuple(_RULES)
@@ -104,6 +106,16 @@ def check_option(where: object, name: str, value: object) -> None:
     allows, rule = _RULES[name]
     if not allows(value):
         raise SpecError(str(where), name, value, rule)
+
+
+def refuse_abandon(where: object, options: Options, flavour: str) -> None:
+    """Only a thread can be left behind; async code is cancelled.
+
+    Raises:
+        SpecError: with the text of `where` as its path.
+    """
+    if options.abandon and flavour != "threading":
+        raise SpecError(str(where), "abandon", True, f"False in the flavour {flavour}, whose code is cancelled")  # noqa: FBT003 - the value
 
 
 def _check(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
@@ -136,6 +148,7 @@ class Options:
         readiness: whether it counts as started when its `on_start` is done (`"on_start"`), or when it calls
             `current(self).ready()` (`"notify"`).
         optional: whether the boot goes on without waiting for it, and does not fail with it.
+        abandon: whether a thread that does not stop at the end of the daemon is left behind without failing it.
         given: the names of the options that somebody chose; by default those that differ from the defaults.
 
     Raises:
@@ -153,6 +166,7 @@ class Options:
     backoff: Backoff | None = attrs.field(default=DEFAULT_BACKOFF, validator=_check)
     readiness: Readiness = attrs.field(default="on_start", validator=_check)
     optional: bool = attrs.field(default=False, validator=_check)
+    abandon: bool = attrs.field(default=False, validator=_check)
     given: frozenset[str] = attrs.field(default=attrs.Factory(_changed, takes_self=True), kw_only=True, eq=False)
 
     def replace(self, where: object = "Options", /, **changes: Unpack[Choices]) -> Options:

@@ -31,7 +31,7 @@ from trouper.lanes.slot import Slot, in_event_loop
 from trouper.messages import Request, reply_types
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
     from trouper.actors.cell import Cell
     from trouper.actors.definition import Definition
@@ -392,9 +392,14 @@ class Ref(Generic[M_contra]):
         return slot
 
 
-def wait_in_thread(slot: Slot[Any], timeout: float | None) -> bool:
-    """Wait in a plain thread, or in that of a threading actor, which can be asked to stop meanwhile."""
+def wait_in_thread(slot: Slot[Any], timeout: float | None, *, first: Callable[[], object] | None = None) -> bool:
+    """Wait in a plain thread, or in that of a threading actor, which can be asked to stop meanwhile.
+
+    `first` is called at the last moment before that.
+    """
     cell = handling.get(None)
-    if cell is not None and cell.owns_this_thread():
-        return cell.wait_for(slot, timeout)  # type: ignore[no-any-return]
-    return slot.wait_sync(timeout)
+    if cell is None or not cell.owns_this_thread():
+        return slot.wait_sync(timeout, first=first)
+    if first is not None:
+        first()
+    return cell.wait_for(slot, timeout)  # type: ignore[no-any-return]

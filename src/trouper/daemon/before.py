@@ -4,8 +4,8 @@ A listener hears of an event; a hook holds up what the event tells of, until it 
 
 | before | waits |
 |---|---|
-| `DaemonReady` | the word that the tree is up: the record, the event, the readiness that a service manager hears of |
-| `DaemonStopping` | the stop of the tree, which runs as ever meanwhile |
+| `DaemonReady` | the start of services, and the word that the tree is up: the record, the event, what systemd hears |
+| `DaemonStopping` | the stop of services and of the tree, which run as ever meanwhile |
 | `DaemonReloading` | the first `on_reload` |
 | `Restarting` | the restart of a child that has ended |
 
@@ -27,9 +27,11 @@ import trio
 
 from trouper.actors.hooks import beyond_healing
 from trouper.actors.options import is_bool, is_seconds
-from trouper.daemon.payloads import abandon, check_payload, payload_name
+from trouper.daemon.payload import check_payload
+from trouper.daemon.payloads import abandon
 from trouper.errors import HookTimeout, SpecError, type_name
 from trouper.events import DaemonReady, DaemonReloading, DaemonStopping, HookFailed, Restarting, is_under
+from trouper.lanes.errand import payload_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

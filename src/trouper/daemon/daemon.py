@@ -20,6 +20,7 @@ import trio
 
 import trouper.workers.staff  # noqa: F401 - says how a `process` is run
 from trouper.actors.world import World
+from trouper.daemon.annex import Annex
 from trouper.daemon.before import Hooks
 from trouper.daemon.exits import FAILED, OK, code_of
 from trouper.daemon.listeners import Sockets
@@ -27,6 +28,7 @@ from trouper.daemon.operator import Operator
 from trouper.daemon.payloads import Payloads
 from trouper.daemon.registry import Registry
 from trouper.daemon.reload import Reloads
+from trouper.daemon.services import Services, here
 from trouper.daemon.watchdog import Watchdog
 from trouper.errors import LaneBroken, RestartLimitExceeded, SpecError, UsageError
 from trouper.events import DaemonReady, DaemonReloading, DaemonStopping, Escalated, Restarting
@@ -35,12 +37,13 @@ from trouper.lanes.slot import Slot
 from trouper.lanes.thread_lane import ThreadLane
 from trouper.lanes.trio_lane import TrioLane
 from trouper.supervision.place import place
+from trouper.supervision.snapshot import cells
 from trouper.supervision.spawned import Spawned
-from trouper.supervision.spec import Supervisor
+from trouper.supervision.spec import Supervisor, one_for_one
 from trouper.supervision.supervisor import branch_of, refuse_kept
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable, Iterator
     from random import Random
 
     from trouper.actors.cell import Cell
@@ -50,6 +53,7 @@ if TYPE_CHECKING:
     from trouper.lanes.lane import Lane
     from trouper.lanes.loop_lane import LoopLane
     from trouper.reasons import Reason
+    from trouper.supervision.members import State
     from trouper.supervision.node import Node
     from trouper.supervision.spec import Child
 
@@ -63,13 +67,14 @@ LANES_END = 1.0  # seconds for the loops to close after the tree has stopped
 class Daemon(Operator, Registry, Payloads):
     """One running tree. Made by `run` and `open_daemon`; actors reach it as `current(self).daemon`.
 
-    All methods may be called from every thread.
+    All methods may be called from every thread. Its `services` are those that it runs beside the tree.
     """
 
     def __init__(
         self,
-        tree: Child[Any] | Supervisor,
+        tree: Child[Any] | Supervisor | None = None,
         *,
+        services: Services | None = None,
         stop_within: float = 60.0,
         stall_after: float = 5.0,
         uvloop: bool = False,
@@ -84,7 +89,7 @@ class Daemon(Operator, Registry, Payloads):
             check_seconds(name, seconds)
         Operator.__init__(self)
         Registry.__init__(self)
-        placed = place(tree, at)
+        placed = place(one_for_one() if tree is None else tree, at)
         refuse_kept(placed.walk())
         self.generation = generation
         self.stop_within = stop_within
@@ -108,9 +113,12 @@ class Daemon(Operator, Registry, Payloads):
         Payloads.__init__(self)
         self.world.daemon = self
         self.world.watching.before = self.free
+        self.services = Services() if services is None else services
+        self.world.context.run(here.set, self.services)
         self.hooks = Hooks(self, hooks)
         self.world.first = self.hooks.first
         self.root = branch_of(placed, self.world, self.control, Root(self))
+        self.annex = Annex(self, self.services)
         self.watchdog = Watchdog(lambda: list(self.loops.values()), self.world.bus, stall_after, lambda: None)
         self.reloads = Reloads(self)
         self.ready: Slot[None] = Slot()
@@ -120,13 +128,14 @@ class Daemon(Operator, Registry, Payloads):
         self.code = OK
         self.cause: BaseException | None = None
         self.stop_why: str | None = None
-        self.halting = False  # the tree was told to stop
+        self.halting = False  # what runs was told to stop
         self.said = "it did not stop in time"  # how it failed, if it did
         self.on_failed: Callable[[], object] = lambda: None
         self.on_deadline: Callable[[], object] = lambda: None
         self.announce: Callable[[TrouperEvent], object] = lambda _: None
         self.companions: list[Callable[[], Awaitable[object]]] = []  # run in the control lane, beside the watchdog
         self.sockets = Sockets(os.environ)
+        self.services._taken_by(self.annex)  # the last that can fail
 
     # -- for users ---------------------------------------------------------------------------------------------------
     def stop(self, why: str = "asked to") -> None:
@@ -248,6 +257,7 @@ class Daemon(Operator, Registry, Payloads):
             self.world.over = True
             self.sockets.close()
             self.root.close(self.cause)  # what did not stop in time, too
+            self.annex.close(self.cause)
             self.reloads.stop()
             self.end_calls()
             self.close_exchange()
@@ -301,8 +311,13 @@ class Daemon(Operator, Registry, Payloads):
             self.halt()
 
     def halt(self) -> None:
+        """Stop what stands beside the tree, which works as ever until that is over."""
+        self.halting = True
+        self.annex.halt(self.halt_tree)
+
+    def halt_tree(self) -> None:
         """Stop the tree; nothing is started any more."""
-        self.halting = self.world.stopping = True
+        self.world.stopping = True
         if not self.root.failing:  # else that goes on as it is: the failure came first
             self.root.ask_halt()
         if self.root.machine is None:
@@ -311,7 +326,7 @@ class Daemon(Operator, Registry, Payloads):
     def deadline_passed(self) -> None:
         """The whole stop took too long."""
         if not self.ended.is_set():
-            log.critical("the tree did not stop within %g s:\n%s", self.stop_within, self.root.stack())
+            log.critical("the tree did not stop within %g s:\n%s", self.stop_within, self.stack())
             self.code = self.code or FAILED
             self.on_deadline()
             self.on_failed()
@@ -333,11 +348,27 @@ class Daemon(Operator, Registry, Payloads):
         self.hooks.cut(DaemonStopping)
         self.begin_stop(f"a failure of {path}")
 
+    def tree_ended(self) -> None:
+        """Nothing of the tree runs any more; if it ended by itself, what stands beside it still does."""
+        if self.halting or self.annex.is_empty():
+            self.annex.halt(self.finished)
+        else:
+            self.begin_stop("the tree has ended by itself")
+
     def finished(self) -> None:
         """Nothing runs any more."""
         self.root.close(self.cause)
         self.end_calls()
         self.ended.set()
+
+    def cells(self) -> Iterator[tuple[Cell, State]]:
+        """Iterate over the actors and their states: those of the tree, and then those beside it, in start order."""
+        for branch in (self.root, *self.annex.wings.values()):
+            yield from cells(branch)
+
+    def stack(self) -> str:
+        """What hangs while it stops."""
+        return "\n".join(filter(None, (self.annex.stack(), self.root.stack())))
 
 
 class Lanes(dict[str, "LoopLane"]):
@@ -382,6 +413,7 @@ class Root:
             seconds = daemon.world.clock() - daemon.began
             log.info("ready after %.3g s", seconds)
             daemon.tell(DaemonReady(seconds))
+            daemon.annex.open()
         daemon.ready.put(None)
         daemon.reloads.go_on()
 
@@ -396,13 +428,13 @@ class Root:
         else:
             if daemon.stop_why is None:
                 log.info("the tree has ended by itself")
-            daemon.finished()
+            daemon.tree_ended()
 
     def fail(self, path: str, error: BaseException) -> None:
         """The root has given up. It may have been asked to stop after it had begun with that: the failure stands."""
         self.daemon.escalate(path, error)
         if self.daemon.halting:
-            self.daemon.finished()
+            self.daemon.tree_ended()
 
     def on_declined(self, node: Node, generation: int, why: str) -> None: ...
     def on_ending(self, node: Node, generation: int) -> None: ...

@@ -17,6 +17,7 @@ import trio
 from trouper.daemon.daemon import Daemon
 from trouper.daemon.exits import OK
 from trouper.daemon.notify import tell_systemd
+from trouper.daemon.services import here
 from trouper.errors import DaemonFailed
 from trouper.lanes.asyncio_lane import AsyncioLane, own_task
 from trouper.lanes.slot import in_asyncio
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from trouper.daemon.before import Hook
     from trouper.daemon.notify import Systemd
+    from trouper.daemon.services import Services
     from trouper.supervision.spec import Child, Supervisor
 
 
@@ -38,7 +40,9 @@ class open_daemon:  # noqa: N801 - used like a function
     """Run a tree as long as an `async with` block, in a trio or an asyncio program.
 
     Args:
-        tree: a supervisor, or one child.
+        tree: a supervisor, or one child; None for services alone.
+        services: what is run beside the tree; None for new ones. Instances of services that are made in the block are
+            among them.
         stop_within: seconds for the whole stop.
         stall_after: seconds without a turn after which a lane is reported.
         notify: whether systemd, if it started the process, is told of this daemon as `run` tells it: ready, stopping,
@@ -62,20 +66,25 @@ class open_daemon:  # noqa: N801 - used like a function
 
     def __init__(
         self,
-        tree: Child[Any] | Supervisor,
+        tree: Child[Any] | Supervisor | None = None,
         *,
+        services: Services | None = None,
         stop_within: float = 60.0,
         stall_after: float = 5.0,
         notify: bool = False,
         hooks: Iterable[Hook] = (),
     ) -> None:
-        self._tree, self._notify, self._hooks = tree, notify, hooks
+        self._tree, self._services, self._notify, self._hooks = tree, services, notify, hooks
         self._stop_within, self._stall_after = stop_within, stall_after
         self._systemd: Systemd | None = None
 
     async def __aenter__(self) -> Daemon:
         self._daemon = daemon = Daemon(
-            self._tree, stop_within=self._stop_within, stall_after=self._stall_after, hooks=self._hooks
+            self._tree,
+            services=self._services,
+            stop_within=self._stop_within,
+            stall_after=self._stall_after,
+            hooks=self._hooks,
         )
         if self._notify:
             self._systemd = tell_systemd(daemon, os.environ)
@@ -93,6 +102,7 @@ class open_daemon:  # noqa: N801 - used like a function
         if self._failed:
             await self._finish()
             raise self._failure()
+        self._token = here.set(daemon.services)
         host.enter_body()
         daemon.on_failed = host.failed_from_control
         if self._failed:
@@ -102,6 +112,8 @@ class open_daemon:  # noqa: N801 - used like a function
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        with suppress(ValueError):  # the block is left in another context, as that of a fixture
+            here.reset(self._token)
         try:
             cancelled_by_us = self._host.leave_body(kind, error, trace)
         finally:

@@ -183,7 +183,7 @@ class Systemd:
 def status_of(daemon: Daemon) -> str:
     world = daemon.world
     counts = [
-        counted(count_running(daemon.root), "actor"),
+        counted(count_running(daemon.cells()), "actor"),
         counted(world.restarts, "restart"),
         counted(world.dead_letters, "dead letter"),
     ]

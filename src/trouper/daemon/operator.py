@@ -7,16 +7,18 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple, Unpack
 from weakref import WeakSet
 
+import msgspec
+
 from trouper.actors.hooks import hooked
 from trouper.actors.ref import handling
 from trouper.errors import UnknownPath, UsageError, WouldBlockLane
 from trouper.lanes.slot import Slot, in_event_loop
 from trouper.supervision.crew import Crew
-from trouper.supervision.place import place, steps_below
+from trouper.supervision.place import check_reserved, default_name, place, steps_below
 from trouper.supervision.pool import check_size
 from trouper.supervision.snapshot import snapshot
 from trouper.supervision.spawned import Spawned
-from trouper.supervision.spec import Child
+from trouper.supervision.spec import Child, Supervisor
 from trouper.supervision.supervisor import Branch
 from trouper.workers.spec import check_workers
 from trouper.workers.staff import Staff
@@ -24,11 +26,11 @@ from trouper.workers.staff import Staff
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from trouper.daemon.annex import Annex
     from trouper.daemon.reload import Reloads
     from trouper.lanes.trio_lane import TrioLane
     from trouper.reasons import Reason
     from trouper.supervision.snapshot import Snapshot
-    from trouper.supervision.spec import Supervisor
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -39,6 +41,7 @@ class Operator:
 
     control: TrioLane
     root: Branch
+    annex: Annex
     reloads: Reloads
 
     def __init__(self) -> None:
@@ -302,8 +305,7 @@ class Operator:
 
     # -- requests, into the control lane -----------------------------------------------------------------------------
     def _start(self, child: Child[Any] | Supervisor, under: str) -> Slot[tuple[str, Reason | None]]:
-        if not isinstance(child, Child):
-            place(child, under)  # what is wrong with it is raised here, and not in the control lane
+        check_new(child, under)
 
         def add(branch: Branch, slot: Slot[Any]) -> None:
             if isinstance(branch, Spawned):  # the actor's own, in whose lane it lives
@@ -364,7 +366,13 @@ class Operator:
         return self._at(path, lambda branch, slot: slot.put(branch.view()), Slot())
 
     def _tree(self) -> Slot[Snapshot]:
-        return self._at("/", lambda branch, slot: slot.put(snapshot(branch, branch.world)), Slot())
+        return self._at("/", lambda _, slot: slot.put(self._whole()), Slot())
+
+    def _whole(self) -> Snapshot:
+        """The tree, and what stands beside it."""
+        tree = snapshot(self.root, self.root.world)
+        beside = self.annex.snapshots()
+        return msgspec.structs.replace(tree, children=(*tree.children, *beside)) if beside else tree
 
     def _reload(self) -> Slot[tuple[str, ...]]:
         caller, mail = handling.get(None), hooked.get()
@@ -404,7 +412,10 @@ class Operator:
 
     def _do_at(self, path: str, do: Callable[[Branch, Slot[Any]], object], slot: Slot[Any]) -> None:
         node: Any = self.root
-        for name in filter(None, steps_below(self.root.path, path)):
+        names = list(filter(None, steps_below(self.root.path, path)))
+        if names and names[0] in self.annex.wings:
+            node = self.annex.wings[names.pop(0)]
+        for name in names:
             branch = getattr(node, "spawner", node)  # of an actor: what it spawned
             node = branch.nodes.get(name) if isinstance(branch, Branch) else None
         node = getattr(node, "spawner", node)
@@ -412,6 +423,18 @@ class Operator:
             slot.fail(unknown(path))
         else:
             do(node, slot)
+
+
+def check_new(child: Child[Any] | Supervisor, under: str) -> None:
+    """What is wrong with it is raised here, and not in the control lane."""
+    if not isinstance(child, Child | Supervisor):
+        place(child, under)
+    if isinstance(under, str):
+        name = (child.choice.name if isinstance(child, Child) else child.name) or default_name(child)
+        above = under.rstrip("/")
+        check_reserved(name, above or "/", child)
+        if isinstance(child, Supervisor):
+            place(child, f"{above}/{name}")
 
 
 def unknown(path: object) -> UnknownPath:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from contextvars import copy_context
 from functools import partial
-from inspect import isasyncgenfunction, isawaitable, iscoroutinefunction
+from inspect import isawaitable
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple, Unpack, overload
 
-import trio
-
-from trouper.actors.flavour import flavour_name
 from trouper.actors.hooks import beyond_healing
-from trouper.actors.options import is_seconds
 from trouper.actors.ref import wait_in_thread
-from trouper.errors import CallTimeout, DaemonStopped, SpecError, StrayCancellation, UsageError, WouldBlockLane, show
-from trouper.lanes.errand import Errand, no_loop
+from trouper.daemon.payload import as_failure, check_payload
+from trouper.daemon.services import here
+from trouper.errors import CallTimeout, DaemonStopped, NotRunning, WouldBlockLane
+from trouper.lanes.errand import Errand, no_loop, payload_name
 from trouper.lanes.hands import Hands
 from trouper.lanes.loop_lane import Cancelled
 from trouper.lanes.slot import Slot, in_event_loop
@@ -27,7 +24,11 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from trouper.actors.flavour import Flavour, FlavourName
+    from trouper.actors.options import Restart
     from trouper.actors.world import World
+    from trouper.daemon.adopted import Adopted
+    from trouper.daemon.annex import Annex
+    from trouper.daemon.services import Services
     from trouper.lanes.lane import Lane
     from trouper.lanes.loop_lane import LoopLane
     from trouper.lanes.trio_lane import TrioLane
@@ -45,11 +46,52 @@ class Payloads:
     control: TrioLane
     loops: dict[str, LoopLane]
     lane_broke: Callable[[Lane, BaseException], None]
+    services: Services
+    annex: Annex
 
     def __init__(self) -> None:
-        self.calls: dict[Slot[Any], Errand] = {}
+        self.calls: dict[Errand, Slot[Any]] = {}
         self.calls_over = False
         self.hands = Hands(self.thread)
+
+    def adopt(
+        self,
+        payload: Callable[[Unpack[Ts]], object],
+        *args: *Ts,
+        flavour: Flavour,
+        name: str | None = None,
+        restart: Restart | None = None,
+    ) -> Adopted:
+        """Run `payload(*args)` in the background, and return at once.
+
+        It begins when the tree is up, and is cancelled before the tree stops; a thread is left behind then. Without a
+        `restart`, what it raises is the daemon's failure, and so is a result other than None, which nobody would
+        receive. With one it is an actor: restarted as that says, at most 3 times in 30 seconds; one more is the
+        daemon's failure.
+
+        Args:
+            payload: a coroutine function, or a plain function, which in an async flavour must not block; whatever it
+                returns is awaited there if it can be. Keyword arguments go through `functools.partial`.
+            args: its positional arguments.
+            flavour: the module trio, asyncio or threading, or its name.
+            name: its name below `/adopted`; by default that of the function, with a number.
+            restart: None, or which ends restart it: `"permanent"` every one, `"transient"` a failure, `"temporary"`
+                none. A result other than None is a failure.
+
+        Returns:
+            A handle, which nobody needs to keep.
+
+        Raises:
+            UsageError: it is no such function, or no such flavour.
+            SpecError: the name is another payload's or cannot be one, or there is no such `restart`.
+            NotRunning: the daemon is stopping.
+
+        Example:
+            `daemon.adopt(watch_directory, path, flavour=asyncio, restart="transient")`
+        """
+        if self.annex.halted:
+            raise NotRunning("the daemon is stopping, and adopts nothing any more")
+        return self.services.adopt(payload, *args, flavour=flavour, name=name, restart=restart)
 
     @overload
     def execute(
@@ -94,9 +136,9 @@ class Payloads:
             )
         if name == "threading" and timeout is None:
             return self._in_this_thread(payload, args)
-        slot, errand = self.begin_call(payload, args, name)
+        slot, errand = self.prepare_call(payload, args)
         try:
-            in_time = wait_in_thread(slot, timeout)
+            in_time = wait_in_thread(slot, timeout, first=partial(self.send_out, errand, name))
         except BaseException:
             abandon(slot, errand)
             raise
@@ -171,18 +213,27 @@ class Payloads:
         self, payload: Callable[..., Any], args: tuple[Any, ...], flavour: FlavourName
     ) -> tuple[Slot[Any], Errand]:
         """Have a payload run in a lane, from any thread: where its outcome comes, and what can be cancelled."""
-        slot: Slot[Any] = Slot()
-        errand = Errand(payload_name(payload), payload, args, copy_context(), partial(self.call_ended, slot))
-        self.calls[slot] = errand
-        if self.calls_over:  # looked at last: who ends them finds this one, or is seen here
-            self.calls.pop(slot, None)
-            raise DaemonStopped(errand.path)
+        slot, errand = self.prepare_call(payload, args)
         self.send_out(errand, flavour)
         return slot, errand
 
-    def call_ended(self, slot: Slot[Any], errand: Errand, value: Any, error: BaseException | None) -> None:
+    def prepare_call(self, payload: Callable[..., Any], args: tuple[Any, ...]) -> tuple[Slot[Any], Errand]:
+        slot: Slot[Any] = Slot()
+        context = copy_context()
+        if context:
+            context.run(here.set, self.services)
+        else:  # of a thread that has none, as most foreign ones
+            context = self.world.context.copy()
+        errand = Errand(None, payload, args, context, self.call_ended)
+        self.calls[errand] = slot
+        if self.calls_over:  # looked at last: who ends them finds this one, or is seen here
+            self.calls.pop(errand, None)
+            raise DaemonStopped(errand.path)
+        return slot, errand
+
+    def call_ended(self, errand: Errand, value: Any, error: BaseException | None) -> None:
         """In the lane of the payload: it is over."""
-        self.calls.pop(slot, None)
+        slot = self.calls.pop(errand)
         self.take_back(errand)  # before anybody hears of it, and needs a thread for what comes next
         if error is None:
             slot.put(value)
@@ -228,56 +279,17 @@ class Payloads:
         lane.on_broken = self.lane_broke
         return lane
 
+    def errands(self) -> list[Errand]:
+        """The payloads that run or are about to, called or adopted, but for those that are actors; in any thread."""
+        adopted = [one._errand for one in self.services._running()]
+        return [*self.calls.copy(), *(errand for errand in adopted if errand is not None)]
+
     def end_calls(self) -> None:
         """The tree has ended: who still waits is told at once, and what runs is cancelled."""
         self.calls_over = True
-        for slot, errand in self.calls.copy().items():
+        for errand, slot in self.calls.copy().items():
             slot.fail(DaemonStopped(errand.path))
             errand.cancel()
-
-
-def check_payload(call: str, payload: Any, flavour: Any, timeout: Any = None) -> FlavourName:
-    """Refuse what cannot be run. Returns the name of the flavour.
-
-    Raises:
-        UsageError: the text says what was given, and what is allowed.
-    """
-    if type(payload) is CoroutineType:
-        payload.close()  # nobody will await it
-        raise UsageError(
-            f"{call}: given a coroutine, allowed: the function that makes it, and its arguments:"
-            f" {call}({payload.__name__}, ..., flavour=...)"
-        )
-    if not callable(payload) or isasyncgenfunction(payload):
-        raise UsageError(f"{call}: given {show(payload)}, allowed: a function or a coroutine function")
-    try:
-        name = flavour_name(flavour, call)
-    except SpecError as error:
-        raise UsageError(str(error)) from None
-    if name == "threading" and iscoroutinefunction(payload):
-        raise no_loop(payload_name(payload))
-    if timeout is not None and not is_seconds(timeout, zero=True):
-        raise UsageError(f"{call}: given timeout={timeout!r}, allowed: seconds, a number of 0 or more, or None")
-    return name
-
-
-def payload_name(payload: Any) -> str:
-    """What a payload is called in errors and logs."""
-    while isinstance(payload, partial):
-        payload = payload.func
-    name, module = getattr(payload, "__qualname__", None), getattr(payload, "__module__", None)
-    if not isinstance(name, str):
-        return show(payload, 80)
-    return f"{module}.{name}" if isinstance(module, str) else name  # a method of a built-in type has none
-
-
-def as_failure(path: str, error: BaseException) -> BaseException:
-    """A cancellation that nobody asked for is a failure like others, and tells no loop of another lane anything."""
-    if not isinstance(error, trio.Cancelled | asyncio.CancelledError):
-        return error
-    stray = StrayCancellation(path)
-    stray.__cause__ = error
-    return stray
 
 
 def abandon(slot: Slot[Any], errand: Errand) -> None:

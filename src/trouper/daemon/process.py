@@ -19,6 +19,7 @@ from trouper.daemon.exits import FAILED, LOCKED, WRONG_TREE, end_process
 from trouper.daemon.listeners import forget_passed
 from trouper.daemon.lock import Lock, Locked
 from trouper.daemon.notify import tell_systemd
+from trouper.daemon.services import default_services
 from trouper.daemon.signals import Signals
 from trouper.errors import SpecError, UsageError
 from trouper.lanes.slot import in_event_loop
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
     from trouper.daemon.before import Hook
+    from trouper.daemon.services import Services
     from trouper.supervision.spec import Child, Supervisor
 
 log = logging.getLogger("trouper")
@@ -43,8 +45,9 @@ GC_THRESHOLD = (100_000, 50, 1000)  # the default costs a factor of two to three
 
 
 def run(
-    tree: Child[Any] | Supervisor,
+    tree: Child[Any] | Supervisor | None = None,
     *,
+    services: Services | None = None,
     stop_within: float = STOP_WITHIN,
     stall_after: float = 5.0,
     uvloop: bool = False,
@@ -58,7 +61,8 @@ def run(
     it does not return, so that no forgotten thread can keep the process. `trouper.daemon.exits` lists the exit codes.
 
     Args:
-        tree: a supervisor, or one child.
+        tree: a supervisor, or one child; None for services alone.
+        services: what is run beside the tree; None for `default_services`.
         stop_within: seconds for the whole stop.
         stall_after: seconds without a turn after which a lane is reported.
         uvloop: whether the asyncio lane runs on uvloop, which the extra `trouper[uvloop]` installs.
@@ -84,7 +88,14 @@ def run(
     if not logging.root.handlers:
         setup_logging()
     try:
-        daemon = Daemon(tree, stop_within=stop_within, stall_after=stall_after, uvloop=uvloop, hooks=hooks)
+        daemon = Daemon(
+            tree,
+            services=default_services if services is None else services,
+            stop_within=stop_within,
+            stall_after=stall_after,
+            uvloop=uvloop,
+            hooks=hooks,
+        )
         if lock is not None:
             Lock(lock)
     except SpecError as error:

@@ -22,7 +22,6 @@ import trio
 
 from trouper.actors.reloading import Reload
 from trouper.events import DaemonReloaded, DaemonReloading
-from trouper.supervision.snapshot import cells
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
     from trouper.actors.reloading import Outcome
     from trouper.daemon.daemon import Daemon
     from trouper.lanes.slot import Slot
-    from trouper.supervision.supervisor import Branch
 
 log = logging.getLogger("trouper")
 
@@ -69,7 +67,7 @@ class Reloads:
 
     def paths(self) -> tuple[str, ...]:
         """Of all that could reload."""
-        return tuple(cell.path for cell, _ in lives(self.daemon.root))
+        return tuple(cell.path for cell, _ in lives(self.daemon))
 
     def ended(self, _: object, error: BaseException | None) -> None:
         self.scope = None
@@ -89,7 +87,7 @@ class Reloads:
     async def all(self, scope: trio.CancelScope) -> tuple[str, ...]:
         """Have all reload; the paths of those that did not."""
         daemon = self.daemon
-        began, left, failed = daemon.world.clock(), list(lives(daemon.root)), list[str]()
+        began, left, failed = daemon.world.clock(), list(lives(daemon)), list[str]()
         count, gone = len(left), 0
         log.info("reloading")
         event, free = DaemonReloading(), trio.Event()
@@ -154,8 +152,8 @@ def kill_late(mail: Reload) -> None:
         cell.ref.lane.post(kill)  # once its lane turns: if another actor holds that up, it is not its fault
 
 
-def lives(branch: Branch) -> Iterator[tuple[Cell, int]]:
-    """The lives of a tree that have an `on_reload`, in start order."""
-    for cell, state in cells(branch):
+def lives(daemon: Daemon) -> Iterator[tuple[Cell, int]]:
+    """The lives that have an `on_reload`, in start order; services come after the tree."""
+    for cell, state in daemon.cells():
         if cell.child.definition.has_on_reload and state in {"running", "starting"}:
             yield cell, cell.generation

@@ -16,7 +16,6 @@ from trouper.daemon.watchdog import held_up_by, request_in
 from trouper.errors import show
 from trouper.lanes.stacks import coroutine_stack, thread_stack
 from trouper.lanes.thread_lane import ThreadLane
-from trouper.supervision.snapshot import cells, snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -35,7 +34,7 @@ NAME = "trouper report"
 def report(daemon: Daemon, why: str) -> None:
     """In the control lane: write what runs to the log, unless that is under way already."""
     if all(thread.name != NAME for thread in threading.enumerate()):
-        tree = snapshot(daemon.root, daemon.world)
+        tree = daemon._whole()
         try:
             Thread(target=write, args=(daemon, why, tree), name=NAME, daemon=True).start()
         except RuntimeError as error:  # the system has none; what runs is not worth the daemon
@@ -53,8 +52,8 @@ def stacks(daemon: Daemon) -> Iterator[str]:
     lanes: list[Lane] = list(daemon.loops.values())
     threads = {thread.ident: thread.name for thread in threading.enumerate() if thread.name != NAME}
     threads.pop(daemon.control.ident, None)  # it turns, or nobody would have asked for this
-    actors = [cell for cell, _ in cells(daemon.root)]
-    payloads = list(daemon.calls.copy().values())
+    actors = [cell for cell, _ in daemon.cells()]
+    payloads = daemon.errands()
     for lane in lanes:
         path, message = held_up_by(lane.ident)
         here: list[Any] = [cell for cell in actors if cell.ref.lane is lane]

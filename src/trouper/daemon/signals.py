@@ -183,6 +183,6 @@ class Signals:
                 """SIGUSR2 is an event and nothing else."""
 
     def cut_short(self, number: int) -> None:
-        name, stack = signal.Signals(number).name, self.daemon.root.stack()
+        name, stack = signal.Signals(number).name, self.daemon.stack()
         log.warning("%s while stopping: ending at once; the stop hung here:\n%s", name, stack)
         self.end(128 + number)

@@ -2,18 +2,18 @@
 
 A payload is a function or a coroutine function with its arguments. In a loop it is stepped by the dispatcher, as the
 handler of an actor is: what never suspends costs no task, what does captures one, and what leaves the task unclean is
-found out. For the lane an errand is therefore a cell, one without a box: it is stepped twice, to run the payload, and,
-if the task was found as clean as before, to tell what came of it.
+found out. So for the lane an errand is a cell, one without a box, that is stepped once.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from inspect import isawaitable
 from threading import get_ident
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
-from trouper.errors import UsageError
+from trouper.errors import UsageError, show
 from trouper.lanes.lane import HELD, Activity
 from trouper.lanes.loop_lane import Cancelled
 
@@ -26,15 +26,31 @@ if TYPE_CHECKING:
 
     Then = Callable[["Errand", Any, BaseException | None], object]
 
-NOTHING: tuple[object, ...] = ()
-AGAIN = (None,)
+
+def step_errand(cell: Errand, batch: int) -> Activity | Held:
+    """Run the payload."""
+    if cell.asked:
+        return cell.came(None, Cancelled())
+    try:
+        result = cell.payload(*cell.args)
+    except BaseException as exc:  # noqa: BLE001 - for who waits for it
+        return cell.came(None, exc)
+    in_thread = cell.in_thread
+    if type(result) is CoroutineType:
+        if not in_thread:
+            return cell.take_up(result)
+        result.close()
+        return cell.came(None, no_loop(cell.path))
+    if in_thread or result is None or not isawaitable(result):
+        return cell.came(result, None)
+    return cell.take_up(awaited(result))
 
 
 class Errand:
     """One run of a payload. `go` starts it, once.
 
     Args:
-        path: what it is called in logs and errors.
+        path: what it is called in logs and errors; None for the name of its payload.
         payload: what to call; what it returns is awaited, if it can be.
         args: its arguments.
         context: the context variables that it runs with; nothing else may run in them.
@@ -46,30 +62,30 @@ class Errand:
         "activity",
         "args",
         "asked",
-        "box",
+        "known_as",
         "lane",
-        "outcome",
-        "path",
         "payload",
         "queued",
         "run",
-        "step",
         "then",
     )
 
+    step: Any = staticmethod(step_errand)
+    box: Any = ()
     message = None  # for who looks for what a cell handles
 
     def __init__(
-        self, path: str, payload: Callable[..., Any], args: tuple[Any, ...], context: Context, then: Then
+        self, path: str | None, payload: Callable[..., Any], args: tuple[Any, ...], context: Context, then: Then
     ) -> None:
-        self.path, self.payload, self.args, self.then = path, payload, args, then
+        self.known_as = path  # one by one: a tuple on the way costs as much as all of them
+        self.payload = payload
+        self.args = args
+        self.then = then
         self.run = context.run
-        self.box: tuple[object, ...] = NOTHING
-        self.queued = self.asked = False
-        self.step: Any = step_errand
+        self.queued = False
+        self.asked = False
         self.lane: Lane | None = None
         self.activity: Activity | None = None
-        self.outcome: tuple[Any, BaseException | None] = (None, None)
 
     # -- from any thread ---------------------------------------------------------------------------------------------
     def go(self, lane: Lane) -> None:
@@ -99,6 +115,10 @@ class Errand:
     cell = mind
 
     @property
+    def path(self) -> str:
+        return self.known_as or payload_name(self.payload)
+
+    @property
     def in_thread(self) -> bool:
         return self.lane is not None and self.lane.flavour == "threading"
 
@@ -106,7 +126,7 @@ class Errand:
         if self.activity is not None:
             self.activity.cancel()
 
-    def take_up(self, coro: Coroutine[Any, Any, Any]) -> Activity | None:
+    def take_up(self, coro: Coroutine[Any, Any, Any]) -> Activity | Held:
         """Step the payload's coroutine as far as it goes by itself."""
         try:
             trap = coro.send(None)
@@ -118,44 +138,29 @@ class Errand:
         activity.trap = trap
         return activity
 
-    def came(self, value: Any, error: BaseException | None) -> Activity | None:
-        """This came of it, to be told in the next step, if the task is clean; what the step returns."""
-        self.outcome = value, error
-        self.box, self.step = AGAIN, step_told
-        return None
+    def came(self, value: Any, error: BaseException | None) -> Held:
+        """Tell what came of it; but if the task is not clean any more, the lane finds that, and calls `leaked`."""
+        if self.lane is None or not self.lane.dirty():
+            self.tell(value, error)
+        return HELD
 
     def leaked(self, error: LeakedScope) -> None:
         """It left its task unclean."""
         self.tell(None, error)
 
     def tell(self, value: Any, error: BaseException | None) -> None:
-        self.outcome, self.box, self.activity = (None, None), NOTHING, None
+        self.activity = None
         self.then(self, value, error)
 
 
-def step_errand(cell: Errand, batch: int) -> Activity | None:
-    """Run the payload."""
-    if cell.asked:
-        return cell.came(None, Cancelled())
-    try:
-        result = cell.payload(*cell.args)
-    except BaseException as exc:  # noqa: BLE001 - for who waits for it
-        return cell.came(None, exc)
-    in_thread = cell.in_thread
-    if type(result) is CoroutineType:
-        if not in_thread:
-            return cell.take_up(result)
-        result.close()
-        return cell.came(None, no_loop(cell.path))
-    if in_thread or not isawaitable(result):
-        return cell.came(result, None)
-    return cell.take_up(awaited(result))
-
-
-def step_told(cell: Errand, batch: int) -> Held:
-    """The task is clean: tell what came of it."""
-    cell.tell(*cell.outcome)
-    return HELD
+def payload_name(payload: Any) -> str:
+    """What a payload is called in errors and logs."""
+    while isinstance(payload, partial):
+        payload = payload.func
+    name, module = getattr(payload, "__qualname__", None), getattr(payload, "__module__", None)
+    if not isinstance(name, str):
+        return show(payload, 80)
+    return f"{module}.{name}" if isinstance(module, str) else name  # a method of a built-in type has none
 
 
 def no_loop(payload: str) -> UsageError:

@@ -1,7 +1,7 @@
 """All private names of trio and asyncio that the lanes need, in one place.
 
-`tests/lanes/test_hygiene.py` checks each of them. They answer one question, after every step: did the handler leave the
-dispatcher's task as it found it?
+`tests/lanes/test_hygiene.py` checks each of them. They answer two questions: after every step, whether the handler left
+the dispatcher's task as it found it; and before a thread is blocked, whether it runs trio.
 """
 
 from __future__ import annotations
@@ -11,12 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 from trio._core._parking_lot import GLOBAL_PARKING_LOT_BREAKER
+from trio._core._run import GLOBAL_RUN_CONTEXT
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
 UNCANCEL_CLEARS = sys.version_info >= (3, 13)  # before, `uncancel` left a cancellation that was still to be delivered
+
+
+def in_trio_run() -> bool:
+    """As trio's own, which asks a thread for an attribute that it does not have: that takes several times as long."""
+    return "runner" in GLOBAL_RUN_CONTEXT.__dict__
 
 
 def trio_watch(task: trio.lowlevel.Task) -> Callable[[], bool]:

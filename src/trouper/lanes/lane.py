@@ -114,6 +114,7 @@ class Lane:
         self.pending = False
         self.over = False
         self.turns = 0
+        self.dirty: Callable[[], object] = bool  # of the turn that is under way
         self.batch = BATCH
         self._slice = slice_after
         self._turn_ends = 0.0
@@ -215,7 +216,7 @@ class Lane:
         """
         ready = self.ready
         pop, push, stopwatch = ready.popleft, ready.append, self.stopwatch
-        batch, length = self.batch, self.slice
+        batch, length, self.dirty = self.batch, self.slice, dirty
         seldom = max(0, (batch >> 2) - 1)  # the clock is read every 16 cells, more often where handlers are slow
         self.turns += 1
         self._turn_ends = end = stopwatch() + length

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from queue import Empty, SimpleQueue
+from _thread import allocate_lock
 from threading import TIMEOUT_MAX, local
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import trio
+
+from trouper.lanes.hygiene import in_trio_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +23,7 @@ def in_asyncio() -> bool:
 
 def in_event_loop() -> bool:
     """Whether blocking this thread would block an event loop."""
-    return in_asyncio() or trio.lowlevel.in_trio_run()
+    return in_asyncio() or in_trio_run()
 
 
 class Waiting(local):
@@ -159,15 +160,22 @@ class Slot(Generic[T]):
             if timer is not None:
                 timer.cancel()
 
-    def wait_sync(self, timeout: float | None = None) -> bool:
-        """Block this thread at most `timeout` seconds (None: for ever). False: it timed out."""
+    def wait_sync(self, timeout: float | None = None, *, first: Callable[[], object] | None = None) -> bool:
+        """Block this thread at most `timeout` seconds (None: for ever). False: it timed out.
+
+        `first` is called when all is prepared: what it asks for another thread can do at once, as this one gives way.
+        """
         if waiting.instead is not None:
+            if first is not None:
+                first()
             return waiting.instead(self, timeout)
-        bell: SimpleQueue[None] = SimpleQueue()
-        self._wake = lambda: bell.put(None)
+        bell = allocate_lock()
+        bell.acquire()
+        self._wake = bell.release
+        if first is not None:
+            first()
         if not self.done:
-            with contextlib.suppress(Empty):
-                bell.get(timeout=None if timeout is None else min(timeout, TIMEOUT_MAX))  # which takes no infinity
+            bell.acquire(timeout=-1 if timeout is None else min(timeout, TIMEOUT_MAX))  # which takes no infinity
         self._wake = None
         return self.done
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Never, ParamSpec, TypeVar
 import msgspec
 
 from trouper.actors.definition import Definition, definition_of
-from trouper.actors.options import Options
+from trouper.actors.options import Options, refuse_abandon
 from trouper.actors.ref import Ref
 from trouper.errors import type_name
 
@@ -65,6 +65,8 @@ class Child(msgspec.Struct, Generic[M], frozen=True, eq=False):
                 - readiness: when it counts as started: when its `on_start` is done (`"on_start"`, the default), or when
                   it calls `current(self).ready()` (`"notify"`).
                 - optional: whether the boot goes on without waiting for it, and does not fail with it.
+                - abandon: in threading, whether a thread that has not stopped after `shutdown` seconds, at the end of
+                  the daemon, is left behind, and no failure.
 
         Returns:
             Another value for the same actor; put one of them into a tree.
@@ -73,6 +75,7 @@ class Child(msgspec.Struct, Generic[M], frozen=True, eq=False):
             SpecError: an option does not exist or does not allow its value.
         """
         choice = self.choice.replace(self, **choices)
+        refuse_abandon(self, choice, self.definition.flavour)
         return Child(self.definition, self.args, self.kwargs, choice, self.ref)
 
     def __repr__(self) -> str:

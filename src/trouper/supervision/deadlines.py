@@ -75,17 +75,32 @@ class Deadlines(Standing):
         node.doomed = node.generation
         node.ask_kill(reason)
         if isinstance(node, Cell):
+            if self.may_abandon(node):
+                self.leave_behind(node, node.generation)
+                return
             grace = node.child.choice.shutdown
             self.arm(node, grace if 0 < grace < GRACE else GRACE, self.unkillable, node.generation)
 
     def unkillable(self, node: Node, generation: int) -> None:
         """It does not end: say so, and go on without it."""
         path = self.path_of(node)
-        node.abandoned = True
         log.critical(
             "%s: generation %d does not end, not even killed; it is left behind:\n%s", path, generation, node.stack()
         )
         self.world.fatal(path, Unkillable(path))
+        self.go_on_without(node, generation)
+
+    def may_abandon(self, cell: Cell) -> bool:
+        """Whether this one is not waited for, now that its time is over: its thread ends with the process."""
+        return cell.options.abandon and self.world.stopping
+
+    def leave_behind(self, cell: Cell, generation: int) -> None:
+        log.info("%s: generation %d is left behind in its thread", self.path_of(cell), generation)
+        self.disarm(cell)
+        self.go_on_without(cell, generation)
+
+    def go_on_without(self, node: Node, generation: int) -> None:
+        node.abandoned = True
         if node.halted == generation:
             self.nothing_runs(node, generation)
         else:

@@ -7,7 +7,7 @@ snake_case, a supervisor after its strategy (a pool is a `pool`); where siblings
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
@@ -17,6 +17,9 @@ from trouper.supervision.spec import Child, Supervisor, one_for_one
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+RESERVED: Final = frozenset({"services", "adopted"})
+"""What stands beside the children of the root has these names: `@service` instances, and adopted payloads."""
 
 
 @attrs.frozen
@@ -69,6 +72,17 @@ def steps_below(root: str, path: str) -> list[str]:
     return path.removeprefix(prefix).split("/") if path.startswith(prefix) else [path]
 
 
+def check_reserved(name: str, path: str, spec: Child[Any] | Supervisor) -> None:
+    """Refuse the names of what stands beside the children of the root.
+
+    Raises:
+        SpecError: this is one of them, and the root is at `path`.
+    """
+    if path == "/" and name in RESERVED:
+        given = Words(f"{name!r} for {show(spec)}, below the root")
+        raise SpecError(path, "name", given, f"another name; {' and '.join(sorted(RESERVED))} are the runtime's there")
+
+
 def default_name(spec: Child[Any] | Supervisor) -> str:
     """Return the name of a node that has chosen none: its class in snake_case, its strategy, or `pool`."""
     if isinstance(spec, Supervisor):
@@ -81,8 +95,10 @@ def _placed(spec: Child[Any] | Supervisor, path: str, seen: dict[int, str]) -> P
     if isinstance(spec, Child):
         return Placed(path, spec)
     below = "" if path == "/" else path
-    paths = [f"{below}/{name}" for name in _names(spec, path)]
-    for node, at in zip(spec.children, paths, strict=True):
+    names = _names(spec, path)
+    paths = [f"{below}/{name}" for name in names]
+    for node, name, at in zip(spec.children, names, paths, strict=True):
+        check_reserved(name, path, node)
         _check_significant(node, at, spec)
     return Placed(path, spec, tuple(_placed(node, at, seen) for node, at in zip(spec.children, paths, strict=True)))
 

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from trouper.actors.cell import Cell
 from trouper.errors import DuplicateChild, SpecError, Words
-from trouper.supervision.dynamic import Dynamic
-from trouper.supervision.supervisor import Branch
+from trouper.supervision.brood import Brood
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,25 +15,18 @@ if TYPE_CHECKING:
     from trouper.actors.ref import Ref
     from trouper.actors.world import World
     from trouper.reasons import Reason
-    from trouper.supervision.members import Restart
     from trouper.supervision.node import Node
     from trouper.supervision.spec import Child, Supervisor
 
-AT_ONCE = 64  # actions in one turn of the lane
 
-
-class Spawned(Branch):
+class Spawned(Brood):
     """The supervisor of what one generation of an actor spawned."""
-
-    has_place = False
 
     def __init__(self, world: World, cell: Cell, spec: Supervisor) -> None:
         lane = world.control if cell.threaded else cell.ref.lane
         super().__init__(world, lane, SpawnerBoss(cell, self), cell.name, cell.path, spec)
         self.at_home = not cell.threaded  # in the actor's own lane
         self.spawned = 0
-        self.pausing = False
-        self.machine = Dynamic(spec.limit, world.random.random)
 
     def spawn(self, child: Child[Any]) -> Ref[Any]:
         """In the actor's own thread: make the child's place, and have it started."""
@@ -55,35 +47,6 @@ class Spawned(Branch):
             self.lane.post(self.adopt, cell)
         return child.ref
 
-    def adopt(self, cell: Cell) -> None:
-        machine, choice = self.machine, cell.child.choice
-        restart: Restart = choice.restart if "restart" in choice.given else "transient"
-        generation = machine.spawn(cell.name, restart, choice.backoff) if isinstance(machine, Dynamic) else 0
-        if generation:
-            self.launch(cell, generation)
-        else:
-            del self.nodes[cell.name]
-            cell.close()
-
-    def pump(self) -> None:
-        """A few at a time: there may be a hundred thousand to stop, and the lane has other things to do."""
-        machine = self.machine
-        if machine is None or self.pausing:
-            return
-        wanted = machine.actions
-        for _ in range(AT_ONCE):
-            if not wanted:
-                return
-            action = wanted.popleft()
-            self.carry_out(action)
-        if wanted:
-            self.pausing = True
-            self.lane.call_later(0.0, self.go_on)
-
-    def go_on(self) -> None:
-        self.pausing = False
-        self.pump()
-
     def hear_of_start(self, node: Node, generation: int) -> None:
         """Nothing follows from it: no need to wait for its turn, in the same lane."""
         if isinstance(node, Cell) and node.ref.lane is self.lane:
@@ -103,21 +66,12 @@ class Spawned(Branch):
                 return inf
         return super().start_limit(node)
 
-    def limit_path(self, last: str) -> str:
-        """Each child has the limit for itself."""
-        return self.below(last)
-
     def stop_child(self, ref: Ref[Any]) -> bool:
         cell = ref.cell
         if cell is None or self.nodes.get(cell.name) is not cell:
             return False
         self.lane.post(self.end_child, cell)
         return True
-
-    def end_child(self, cell: Cell) -> None:
-        if self.machine is not None and self.nodes.get(cell.name) is cell:
-            self.machine.terminate(None, cell.name, self.lane.now())
-            self.pump()
 
     def halt(self) -> None:
         self.lane.post(self.ask_halt)

@@ -13,6 +13,7 @@ import trio
 from trouper.actors.cell import Cell
 from trouper.daemon.daemon import Daemon
 from trouper.daemon.exits import OK
+from trouper.daemon.services import here
 from trouper.errors import DaemonFailed, UsageError
 from trouper.events import ActorEnded, ActorStarted, Escalated, HandlerFailed, Restarting
 from trouper.lanes import slot
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from trouper.actors.ref import Ref
+    from trouper.daemon.services import Services
     from trouper.events import Event
     from trouper.messages import Asked
     from trouper.supervision.spec import Child, Supervisor
@@ -68,7 +70,9 @@ class Trial:
     and in `*_sync` calls of refs and of the daemon. When the block is left, the tree is stopped.
 
     Args:
-        tree: a supervisor, or one child.
+        tree: a supervisor, or one child; None for services alone.
+        services: what is run beside the tree; None for new ones. Instances of services that are made in the block are
+            among them.
         seed: decides what is free: in which order lanes, tasks and threads have their turns.
         probes: refs of tests that stand in the tree's arguments; `t.probe(...)` makes further ones.
         patience: real seconds that the world may take at one instant, before that is an error.
@@ -96,8 +100,9 @@ class Trial:
 
     def __init__(
         self,
-        tree: Child[Any] | Supervisor,
+        tree: Child[Any] | Supervisor | None = None,
         *,
+        services: Services | None = None,
         seed: int = 0,
         probes: Iterable[Probe[Any]] = (),
         patience: float = 10.0,
@@ -107,6 +112,7 @@ class Trial:
         stall_after: float = inf,
     ) -> None:
         self.seed = seed
+        self._services = services
         self._tree, self._probes, self._patience, self._leaks = tree, tuple(probes), patience, leaks
         self._may_block = frozenset(may_block)
         self._stop_within, self._stall_after = stop_within, stall_after
@@ -221,6 +227,7 @@ class Trial:
         threads = Threads(self._time, self._lots("threads"), self._patience, self._may_block)
         self.daemon = daemon = TrialDaemon(
             self._tree,
+            services=self._services,
             stop_within=self._stop_within,
             stall_after=self._stall_after,
             clock=self._time,
@@ -236,6 +243,7 @@ class Trial:
         self._loops = (control, trio_loop, asyncio_loop)
         self._stepper = Stepper(self._loops, threads, self._time, self._lots("turns"), self._patience)
         self._bystander, slot.waiting.instead = slot.waiting.instead, self._wait
+        self._token = here.set(daemon.services)
         daemon.subscribe(self._note)
         for probe in self._probes:
             self._join(probe)
@@ -289,6 +297,7 @@ class Trial:
             self._run(self.now + LOOPS_END, lambda: all(loop.over for loop in self._loops))
         finally:
             slot.waiting.instead = self._bystander
+            here.reset(self._token)
             for loop in self._loops:
                 loop.close()
 

@@ -340,7 +340,7 @@ def test_a_catastrophe_reaches_the_root(flavour: FlavourName, where: str, error:
 
     async def body(daemon: Daemon) -> None:
         if where == "on_stop":
-            assert await daemon.terminate("/doomed") == "ok"
+            assert await daemon.terminate("/doomed") in {"ok", "shutting_down"}  # if this thread is late for the answer
         else:
             doomed.ref.send(Note())
         await seen.until(lambda _: False)
