@@ -18,10 +18,15 @@ INSTALL = bin/python -m pip install --quiet --disable-pip-version-check -c const
 # A test that hangs prints every stack and ends the run, instead of keeping a machine for hours.
 HANG := -o faulthandler_timeout=120 -o faulthandler_exit_on_timeout=true
 PYTEST := -m pytest $(HANG) -m "not long and not quiet"
+# Of a test's combinations of parameters the first Python runs as many as have all pairs of values, the others as many
+# as have each value, and no test that says nothing of its Python; `make test-long` runs all.
+FIRST := -m pytest $(HANG) --ways 2 -m "not long and not quiet"
+OTHER := -m pytest $(HANG) --ways 1 -m "not long and not quiet and not once"
+HALVES := half-1 half-2
 # Their subject is time: they have the machine to themselves, before the parts that run side by side.
 QUIET := -m pytest $(HANG) -q -m "quiet and not long"
 
-.PHONY: quiet help demo test test-long lint format coverage mutants bench clean pytest $(LINTERS)
+.PHONY: $(HALVES) quiet help demo test test-long lint format coverage mutants bench clean pytest $(LINTERS)
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -37,10 +42,13 @@ test: .venv/dev.stamp  ## everything: linters, type checkers, tests on every Pyt
 	done; \
 	echo "Pythons: $$main$$present; absent:$${absent:- none}"; \
 	$(MAKE) --no-print-directory -j1 quiet $$(for version in $$present; do echo quiet-$$version; done) || exit 1; \
-	exec $(BIN)/python tools/side_by_side.py pytest $(LINTERS) $$(for version in $$present; do echo pytest-$$version; done)
+	exec $(BIN)/python tools/side_by_side.py $(HALVES) $$(for version in $$present; do echo pytest-$$version; done) $(LINTERS)
 
-test-long: .venv/dev.stamp  ## the tests, with the long ones
+test-long: .venv/dev.stamp  ## all the tests, with the long ones; and all that are not long on every other Python
 	TROUPER_LONG=1 $(BIN)/python -m pytest -m "long or not long"
+	@for version in $(OTHERS); do \
+	  if tools/find-python $$version >/dev/null; then $(MAKE) --no-print-directory all-$$version || exit 1; fi; \
+	done
 
 lint: .venv/dev.stamp  ## ruff, mypy, basedpyright and the import contracts
 	@$(BIN)/python tools/side_by_side.py $(LINTERS)
@@ -69,8 +77,14 @@ clean:  ## remove venvs, caches and builds
 pytest: .venv/dev.stamp
 	@$(BIN)/python $(PYTEST) -o cache_dir=.venv/pytest-cache
 
+$(HALVES): half-%: .venv/dev.stamp
+	@$(BIN)/python $(FIRST) --share $*/2 -o cache_dir=.venv/pytest-cache-$*
+
 pytest-%: .venv-%/test.stamp
-	@.venv-$*/bin/python $(PYTEST) -o cache_dir=.venv-$*/pytest-cache
+	@.venv-$*/bin/python $(OTHER) -o cache_dir=.venv-$*/pytest-cache
+
+all-%: .venv-%/test.stamp
+	.venv-$*/bin/python $(PYTEST) -o cache_dir=.venv-$*/pytest-cache
 
 quiet: .venv/dev.stamp
 	@$(BIN)/python $(QUIET) -o cache_dir=.venv/pytest-cache

@@ -1,10 +1,10 @@
-"""Run make targets side by side, one per core, and keep their output apart.
+"""Run make targets side by side, two per core, as tests wait a lot; and keep their output apart.
 
     side_by_side.py TARGET...
 
-The first target starts first, and its output closes ours, so that `side_by_side.py pytest ...` ends with pytest's
-summary. Of the others one line is printed when they are done, and all of the output of those that failed. A failed
-pytest takes the last place from one that passed. Exits with 1 when any target failed.
+They start in their order, and the output of the first one closes ours, so that it ends with pytest's summary when that
+runs tests. Of the others one line is printed when they are done, and all of the output of those that failed: the first
+of them in the order takes the last place from one that passed. Exits with 1 when any target failed.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import os
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 
@@ -57,18 +57,12 @@ def make(target: str) -> Part:
     return part
 
 
-def closing(parts: list[Part], first: str) -> Part:
-    """Choose the part that is shown last: the first target, or a failed pytest if that one passed."""
-    own = next(part for part in parts if part.target == first)
-    return next((part for part in [own, *parts] if part.failed and part.target.startswith("pytest")), own)
-
-
 def main(targets: list[str]) -> int:
     """Make the targets; return the exit status."""
-    with ThreadPoolExecutor(max_workers=max(2, os.cpu_count() or 1)) as pool:
-        parts = [job.result() for job in as_completed([pool.submit(make, target) for target in targets])]
+    with ThreadPoolExecutor(max_workers=2 * (os.cpu_count() or 1)) as pool:
+        parts = list(pool.map(make, targets))
     failed = [part for part in parts if part.failed]
-    last = closing(parts, targets[0])
+    last = [*failed, *parts][0]
     for part in failed:
         if part is not last:
             part.show()

@@ -300,7 +300,7 @@ def test_the_tick_that_crashes_its_actor_is_a_dead_letter(flavour: FlavourName, 
 # -- nothing is left behind --------------------------------------------------------------------------------------------
 def test_many_timers_that_are_set_and_cancelled_leave_nothing(flavour: FlavourName, host: Host) -> None:
     async def start(me: Any) -> None:
-        for number in range(20_000):
+        for number in range(10_000):
             me.after(1000.0 + number, Note())
             me.after(1000.0, Note(), key="same")
             if number % 100 == 0:

@@ -14,6 +14,7 @@ TRACES = Path(__file__).with_name("otp_traces.jsonl")
 EVERY = 1 if os.environ.get("TROUPER_LONG") else 8
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("flavour", ["trio", "asyncio", "threading"])
 def test_real_actors_under_real_supervisors_do_event_by_event_what_otp_did(flavour: Flavour) -> None:
     for scenario in load(TRACES)[::EVERY]:

@@ -246,6 +246,7 @@ class LetsOthersAct:
 CAST: dict[str, Any] = {"trio": InTrio, "asyncio": InAsyncio, "threading": InThread, "foreign": LetsOthersAct}
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("scene", list(scenes()), ids=" ".join)
 def test_a_payload_comes_to_what_the_table_says(scene: Scene) -> None:
     play, services = Play(scene), Services()

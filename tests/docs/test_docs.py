@@ -130,6 +130,7 @@ def test_the_guide_tells_every_option_of_a_child() -> None:
     assert [name for name in OPTION_NAMES if f"| `{name}` |" not in guide] == []
 
 
+@pytest.mark.once
 def test_the_guide_tells_every_command_with_its_options() -> None:
     guide = (ROOT / "docs" / "guide.md").read_text()
     commands = re.findall(r"^    ([a-z]+)  ", parser().format_help(), re.MULTILINE)

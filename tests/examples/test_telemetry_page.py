@@ -11,6 +11,7 @@ from tests.examples.browser import CHROMIUM, Browser, browser
 from tests.examples.station import Station
 
 pytestmark = [
+    pytest.mark.once,
     pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on the path; Debian: apt-get install chromium"),
 ]
 LIVE = "document.querySelector('#link').dataset.state === 'live'"

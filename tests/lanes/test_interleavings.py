@@ -224,7 +224,7 @@ STORIES: dict[Tell, object] = {
 }
 
 
-STRIDE = 1 if LONG else 16
+STRIDE = 1 if LONG else 32
 
 
 def explore(explorer: Explorer, tell: Tell, code: Code, *, switches: int = 2, stride: int = STRIDE) -> Findings:

@@ -27,17 +27,41 @@ def lateness(switch_interval: str = "own", slice_after: str = "own") -> dict[str
 # What is looked for is systematic: with a slice too short for the switch interval every sleep in a flooded daemon is in
 # danger, and its lateness has a heavy tail of tenths of seconds. What must be forgiven is the machine, whose other
 # processes may take the cores for longer than 20 ms; so lateness is counted in the processor time that the daemon
-# itself used, and `make test` runs this first and alone. The rest is left to many samples, of which one in a hundred
-# may be as late as it likes. There is one attempt: with a second one, a daemon that starves its threads every other
-# time it is started would pass.
+# itself used, and `make test` runs this first and alone. A virtual machine whose host takes the cores away counts that
+# time as the daemon's: a run in which it was more than a little tells nothing, and is void. The rest is left to many
+# samples, of which one in a hundred may be as late as it likes. Of what is not void there is one attempt: with a second
+# one, a daemon that starves its threads every other time it is started would pass.
 SAMPLES = 400
+STOLEN = 0.03  # of the processors' time
+VOID = 8  # such runs until there is no use in going on
 
 
 @pytest.mark.quiet
 def test_innocent_sleepers_are_late_by_less_than_20_ms_while_all_async_lanes_are_flooded() -> None:
-    late = lateness()
+    late = undisturbed()
     assert late["thread"] < ENOUGH
     assert late["control"] < ENOUGH
+
+
+def undisturbed() -> dict[str, float]:
+    share = 0.0
+    for _ in range(VOID):
+        before = processors()
+        late = lateness()
+        share = stolen(before, processors())
+        if share <= STOLEN:
+            return late
+    pytest.skip(f"the host of this virtual machine takes its processors away: {share:.0%} of their time")
+
+
+def processors() -> list[int]:
+    """What they spent their time with, as proc_stat(5) lists it."""
+    return [int(spent) for spent in Path("/proc/stat").read_text().splitlines()[0].split()[1:]]
+
+
+def stolen(before: list[int], after: list[int]) -> float:
+    spent = [now - then for then, now in zip(before, after, strict=True)]
+    return spent[7] / sum(spent[:8])
 
 
 @pytest.mark.long

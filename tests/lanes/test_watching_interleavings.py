@@ -14,6 +14,8 @@ from trouper.actors import watching as watching_module
 from trouper.actors.life import CLOSED, DOWN, RUNNING
 from trouper.reasons import NORMAL
 
+pytestmark = pytest.mark.once
+
 Code = dict[str, Any]
 Tell = Callable[[Code, Token], Story]
 

@@ -10,6 +10,8 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from tests.stateful.play import Play
 
+pytestmark = pytest.mark.once
+
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example, HealthCheck.filter_too_much]
 ALWAYS = settings(deadline=None, stateful_step_count=40, suppress_health_check=SLOW)
 QUICK, LONG = 25, int(os.environ.get("TROUPER_EXAMPLES", "2000"))

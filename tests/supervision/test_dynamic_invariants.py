@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -26,6 +27,8 @@ from trouper.supervision.actions import (
 )
 from trouper.supervision.dynamic import Dynamic
 from trouper.supervision.members import Member
+
+pytestmark = pytest.mark.once
 
 Life = tuple[str, int]
 

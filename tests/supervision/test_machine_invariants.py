@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -30,6 +31,8 @@ from trouper.supervision.actions import (
 )
 from trouper.supervision.machine import AutoShutdown, Machine
 from trouper.supervision.members import Member, Strategy
+
+pytestmark = pytest.mark.once
 
 Life = tuple[str, int]
 

@@ -14,6 +14,7 @@ import pytest
 
 from tests.systemd.machine import HERE, PROJECT, Machine
 
+pytestmark = pytest.mark.once
 if os.geteuid() != 0:
     pytest.skip("only root can boot a systemd", allow_module_level=True)
 if not Path("/lib/systemd/systemd").exists():

@@ -27,6 +27,8 @@ from trouper import (
 )
 from trouper.testing import Trial
 
+pytestmark = pytest.mark.once
+
 IN = pytest.mark.parametrize("flavour", FLAVOURS)
 
 

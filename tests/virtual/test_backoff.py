@@ -12,6 +12,8 @@ from trouper import Backoff, Limit, one_for_all, one_for_one, rest_for_one
 from trouper.events import ActorEnded, ActorStarting, DeadLetter, Restarting
 from trouper.testing import Hang, Script, Sleep
 
+pytestmark = pytest.mark.once
+
 MANY = Limit(1000, within=1e6)
 EXACT = Backoff(jitter=0)
 

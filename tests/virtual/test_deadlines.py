@@ -26,6 +26,8 @@ from trouper import (
 from trouper.events import ActorEnded, ActorStarting, DaemonReady, Degraded, Escalated, Recovered, Restarting
 from trouper.testing import Hang, Script, Sleep
 
+pytestmark = pytest.mark.once
+
 
 def happened(t: Any, kind: type) -> list[float]:
     """At which times."""

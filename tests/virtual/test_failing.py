@@ -26,6 +26,8 @@ from trouper import (
 from trouper.events import ActorEnded, Escalated, SupervisorEnded
 from trouper.testing import Decline, Fail, Hang, Script, Sleep
 
+pytestmark = pytest.mark.once
+
 STRATEGIES = [one_for_one, one_for_all, rest_for_one]
 MANY = Limit(1000, within=1e6)
 

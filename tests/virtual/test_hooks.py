@@ -35,6 +35,8 @@ from trouper import (
 from trouper.events import ActorStarting, Event
 from trouper.testing import Fail, Hang, Script, Sleep, Trial
 
+pytestmark = pytest.mark.once
+
 ONCE = Backoff(jitter=0)
 MANY = Limit(1000, within=1e6)
 

@@ -22,6 +22,8 @@ from trouper.events import ActorEnded, Degraded, Escalated, Recovered, Restartin
 from trouper.testing import Fail, Script, Sleep
 from trouper.testing.script import Do
 
+pytestmark = pytest.mark.once
+
 STRATEGIES = [one_for_one, one_for_all, rest_for_one]
 
 

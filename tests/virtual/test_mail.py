@@ -25,6 +25,8 @@ from trouper import (
 from trouper.events import ActorEnded, DeadLetter
 from trouper.testing import Script, Sleep
 
+pytestmark = pytest.mark.once
+
 MANY = Limit(1000, within=1e6)
 EXACT = Backoff(jitter=0)
 

@@ -29,6 +29,8 @@ from trouper import (
 from trouper.daemon.notify import status_of
 from trouper.testing import Trial
 
+pytestmark = pytest.mark.once
+
 IN = pytest.mark.parametrize("flavour", FLAVOURS)
 
 

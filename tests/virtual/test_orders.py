@@ -14,6 +14,8 @@ from trouper.events import ActorEnded, ActorStarted, DeadLetter
 from trouper.testing import Script, Sleep
 from trouper.testing.script import Do
 
+pytestmark = pytest.mark.once
+
 MANY = Limit(1000, within=1e6)
 
 

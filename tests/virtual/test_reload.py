@@ -32,6 +32,8 @@ from trouper.events import ActorEnded, DaemonStopping
 from trouper.lanes.slot import Slot, in_event_loop
 from trouper.testing import Decline, Fail, Fine, Hang, Script, Sleep, Trial
 
+pytestmark = pytest.mark.once
+
 
 def asked(t: Trial) -> Any:
     """A reload that is under way; the slot for its answer."""

@@ -121,9 +121,8 @@ def hang(me: Any) -> None:
 def have_children(me: Any) -> None:
     """Start a process, and another that makes itself a daemon."""
     child = subprocess.Popen(["/bin/sleep", "600"])
-    double = subprocess.run(
-        ["/bin/sh", "-c", "setsid sleep 600 >/dev/null & echo $!"], stdout=subprocess.PIPE, check=True
-    )
+    hides = "echo $$; exec sleep 600 >/dev/null"  # which says so when it has done it
+    double = subprocess.run(["/usr/bin/setsid", "-f", "/bin/sh", "-c", hides], stdout=subprocess.PIPE, check=True)
     say(me.stage, "children", child.pid, double.stdout.decode().strip())
     current(me).sleep_sync(inf)
 

@@ -24,6 +24,8 @@ from trouper.workers import remote as remote_module
 from trouper.workers.codec import MailboxTypes
 from trouper.workers.frames import SEND, Decoder
 
+pytestmark = pytest.mark.once
+
 Code = dict[str, dict[str, Any]]
 Tell = Callable[[Code, Token], Story]
 

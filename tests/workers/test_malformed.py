@@ -30,6 +30,8 @@ from trouper.workers.peer import Office, Peer
 from trouper.workers.ports import Receipt
 from trouper.workers.told import tell, tell_reason
 
+pytestmark = pytest.mark.once
+
 DEFINITION = definition_of(Taker)
 SCHEMA = MailboxTypes(DEFINITION, "/taker").schema
 encode = msgspec.msgpack.encode
