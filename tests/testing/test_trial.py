@@ -26,10 +26,12 @@ from trouper import (
     Request,
     StartFailed,
     SyncInbox,
+    UsageError,
     actor,
     child,
     current,
     one_for_one,
+    process,
 )
 from trouper.events import ActorEnded, ActorStarted, DaemonReady, Escalated
 from trouper.lanes import slot
@@ -395,3 +397,8 @@ def test_trials_leave_nothing_that_the_garbage_collector_complains_about(flavour
         t.advance(2)
     del t
     gc.collect()  # warnings are errors here
+
+
+def test_worker_processes_are_refused_with_their_place() -> None:
+    with pytest.raises(UsageError, match="given a process at /more/cpu, allowed: trees of one process"):
+        Trial(one_for_one(one_for_one(process(sleeper("trio"), name="cpu")).options(name="more")))

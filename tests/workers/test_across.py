@@ -473,6 +473,29 @@ def test_a_flood_from_one_handler_goes_out_while_it_sends_and_nothing_is_lost() 
     run(body)
 
 
+def test_what_cannot_be_written_ends_its_link_with_the_cause_and_no_lane() -> None:
+    error = RuntimeError("an encoder has a bug")
+
+    class Broken:
+        queued = True
+        lane: Any = None
+
+        def drain(self, out: bytearray) -> None:
+            raise error
+
+    async def body() -> None:
+        async with couple() as two:
+            link = two.here.peer.link
+            assert link is not None
+            link.dirty.append(Broken())
+            link.flush()
+            await two.here.lost.wait()
+            assert two.here.lost.take() is error
+            assert two.here.wire.thread.is_alive()
+
+    run(body)
+
+
 def test_a_pool_over_there_is_one_address() -> None:
     class Who(Request[str]):
         """Which worker are you?"""

@@ -109,6 +109,21 @@ async def test_a_failure_comes_with_its_cause_and_the_traceback_of_the_other_pro
             assert "in fail" in behind.__notes__[0]
 
 
+async def test_one_whose_link_breaks_in_this_process_is_killed_and_the_reason_says_by_what() -> None:
+    with stage() as heard:
+        tree = one_for_one(process(child(Idle, heard.path), name="cpu"))
+        async with house(tree, WorkerEnded, WorkerStarted) as inside:
+            group: Any = inside.daemon.root.nodes["cpu"]
+            link = group.nodes["0"].peer.link
+            error = RuntimeError("what this process heard made it stumble")
+            link.wire.do(link.wire.end_one, link, error)
+            died = await inside.until(WorkerEnded)
+            assert isinstance(died.reason.cause, WorkerDied)
+            assert died.reason.cause.__cause__ is error
+            assert "SIGKILL: RuntimeError: what this process heard" in str(died.reason)
+            await inside.until(WorkerStarted)
+
+
 async def test_one_that_does_not_answer_is_found_and_killed() -> None:
     with stage() as heard:
         tree = one_for_one(process(child(Idle, heard.path), name="cpu", answer_within=0.4))

@@ -19,6 +19,7 @@ from trouper.events import ActorEnded, ActorStarted, Escalated, HandlerFailed, R
 from trouper.lanes import slot
 from trouper.lanes.asyncio_lane import AsyncioLane
 from trouper.lanes.trio_lane import TrioLane
+from trouper.supervision.place import place
 from trouper.supervision.supervisor import Branch
 from trouper.testing import privates
 from trouper.testing.errors import Leaked, TrialError, TrialStuck
@@ -28,6 +29,7 @@ from trouper.testing.probe import Probe
 from trouper.testing.stepper import Stepper, never
 from trouper.testing.threads import Threads
 from trouper.testing.time import VirtualTime
+from trouper.workers.spec import Process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
@@ -63,6 +65,13 @@ class TrialDaemon(Daemon):
         await super().close_lanes()
 
 
+def refuse_processes(tree: Child[Any] | Supervisor) -> None:
+    """What another process does is neither in virtual time nor decided by a seed."""
+    for it in place(tree).walk():
+        if isinstance(it.spec, Process):
+            raise UsageError(f"Trial: given a process at {it.path}, allowed: trees of one process, such as its subtree")
+
+
 class Trial:
     """Run a tree in the thread of a test, in virtual time and in an order that a seed decides.
 
@@ -85,6 +94,7 @@ class Trial:
 
     Raises:
         SpecError: the tree is wrong.
+        UsageError: it has worker processes, which are neither in virtual time nor decided by a seed.
         DaemonFailed: a failure reached the root, at the start (when the block is entered) or later (when it is left).
         TrialStuck: the world does not come to rest.
         Leaked: something is left over.
@@ -113,6 +123,8 @@ class Trial:
     ) -> None:
         self.seed = seed
         self._services = services
+        if tree is not None:
+            refuse_processes(tree)
         self._tree, self._probes, self._patience, self._leaks = tree, tuple(probes), patience, leaks
         self._may_block = frozenset(may_block)
         self._stop_within, self._stall_after = stop_within, stall_after

@@ -180,6 +180,7 @@ class Body:
         if isinstance(error, FrameError):
             self.kill(crashed(error))
         elif error is not None:
+            self.failure = self.failure or error
             self.end_by(signal.SIGKILL)
 
     # -- how it ended ------------------------------------------------------------------------------------------------

@@ -136,6 +136,10 @@ class Link:
                 return
             try:
                 done = self.write()
+            except BaseException as error:  # noqa: BLE001 - whatever could not be written, what follows is of no use
+                self.blocked = True
+                self.wire.do(self.wire.end_one, self, error)
+                return
             finally:
                 self.writing.release()
             if not done:
@@ -324,9 +328,9 @@ class Wire:
                 order, args = orders.popleft()
                 order(*args)
 
-    def end_one(self, link: Link) -> None:
+    def end_one(self, link: Link, error: BaseException | None = None) -> None:
         with self.reading:
-            link.lose(None)
+            link.lose(error)
 
     def end(self) -> None:
         for link in list(self.links.values()):
