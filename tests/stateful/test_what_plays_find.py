@@ -24,7 +24,7 @@ from trouper.supervision.orders import Orders
 from trouper.supervision.supervisor import Branch
 from trouper.testing.errors import TrialError
 
-ENOUGH = 150  # examples; most are found within twenty
+ENOUGH = 1000  # examples; most are found within twenty, the rarest within some hundreds
 turns = count(1)
 
 
