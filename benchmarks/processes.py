@@ -7,7 +7,8 @@ python benchmarks/processes.py --runs 3 --only trio,asyncio
 
 `bare` is two processes, each blocking in `recv`, that pass the bytes of the same frames to and fro; `bare codec` also
 encodes and decodes them; `bare trio` and `bare asyncio` wait for the socket in a loop. Prints a line of JSON for each
-figure of each run, then the medians and ratios. A ratio is taken within one run.
+figure of each run, then the medians and ratios. A ratio is taken within one run. What the processes themselves cost
+follows: `workers.py`, in as many runs.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -30,6 +32,7 @@ from common import expect, latencies, say
 
 from trouper import Daemon, Mailbox, Message, Ref, Request, actor, child, one_for_one, open_daemon
 from trouper.actors.definition import definition_of
+from trouper.daemon.process import SWITCH_INTERVAL
 from trouper.workers.frames import ANSWER, ASK, HEAD, SEND, frame
 from trouper.workers.link import Wire
 from trouper.workers.peer import Office, Peer
@@ -37,7 +40,6 @@ from trouper.workers.waiting import WiredLane
 
 COUNT = 400_000
 TRIPS = 3000
-SWITCH = 0.0005  # seconds, as `run` sets it
 FLAVOURS = ("trio", "asyncio", "threading")
 
 
@@ -302,7 +304,7 @@ def child_main(system: str, number: int) -> None:
         sock.setblocking(system in {"bare", "bare codec"})
         BARE[system][0](sock)
     else:
-        sys.setswitchinterval(SWITCH)
+        sys.setswitchinterval(SWITCH_INTERVAL)
         trio.run(serve, sock, system)
 
 
@@ -312,12 +314,12 @@ def measure(system: str) -> dict[str, float]:
     with subprocess.Popen(command, pass_fds=[theirs.fileno()]) as other:  # noqa: S603 - ourselves
         theirs.close()
         try:
-            if system in BARE:
+            if system not in BARE:
+                return trio.run(drive, ours, system)  # the link owns the socket
+            with ours:
                 ours.setblocking(system in {"bare", "bare codec"})
                 return BARE[system][1](ours)
-            return trio.run(drive, ours, system)
         finally:
-            ours.close()
             other.wait(20)
 
 
@@ -361,7 +363,7 @@ def main() -> None:
         child_main(chosen.child[0], int(chosen.child[1]))
         return
     flavours = chosen.only.split(",") if chosen.only else FLAVOURS
-    sys.setswitchinterval(SWITCH)
+    sys.setswitchinterval(SWITCH_INTERVAL)
     runs = []
     for number in range(chosen.runs):
         row = {system: measure(system) for system in (*BARE, *flavours)}
@@ -370,6 +372,10 @@ def main() -> None:
             say(json.dumps({"run": number + 1, "system": system, **figures}))
     for target in targets(runs):
         say(target.row())
+    if not chosen.only:
+        workers = [sys.executable, str(Path(__file__).with_name("workers.py")), "--runs", str(chosen.runs)]
+        sys.stdout.flush()
+        raise SystemExit(subprocess.call(workers))  # noqa: S603 - our own
 
 
 if __name__ == "__main__":
