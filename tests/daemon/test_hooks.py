@@ -24,6 +24,7 @@ from trouper import (
     UsageError,
     before,
     child,
+    one_for_one,
     open_daemon,
 )
 
@@ -109,6 +110,28 @@ def test_a_hook_may_be_given_to_a_running_daemon_from_any_thread(host: Host) -> 
 
     host.run(child(Plain), body)
     assert [entry[0] for entry in told.entries] == [DaemonStopping]
+
+
+def test_a_tree_that_ends_by_itself_while_hooks_are_under_way_is_no_failure(host: Host) -> None:
+    ending, came = Gate(), list[str]()
+
+    @role("trio", significant=True, restart="temporary")
+    class Brief:
+        async def run(self) -> None:
+            await ending.passed()
+
+    async def first(_: Event) -> None:
+        ending.open()
+        await Gate().passed()
+
+    async def second(_: Event) -> None:
+        came.append("second")
+
+    async def body(_: Daemon) -> None: ...
+
+    hooks = [before(DaemonReady, hook, flavour="trio") for hook in (first, second)]
+    host.run(one_for_one(child(Brief), auto_shutdown="any_significant"), body, hooks=hooks)
+    assert came == []
 
 
 def test_a_hook_that_ends_late_in_its_thread_harms_nobody(host: Host) -> None:

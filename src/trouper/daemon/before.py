@@ -165,6 +165,8 @@ class Hooks:
     async def work(self, scope: trio.CancelScope, event: Event, hooks: list[Hook]) -> None:
         with scope:
             for hook in hooks:
+                if self.daemon.calls_over:  # the tree has ended by itself meanwhile
+                    return
                 error = await self.outcome(hook, event)
                 if error is not None and not self.daemon.calls_over:
                     self.failed(hook, error)
