@@ -147,6 +147,7 @@ def test_a_hook_that_ends_late_in_its_thread_harms_nobody(host: Host) -> None:
             assert await daemon.reload() == ()
             released.set()
             assert await daemon.reload() == ()
+        assert str(failed.entries[0].error).endswith("stuck: not done in 0.02 s, and its thread runs on")
         gate.open()
 
     host.run(child(Plain), body, hooks=[before(DaemonReloading, stuck, flavour="threading", timeout=0.02)])

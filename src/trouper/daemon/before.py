@@ -28,7 +28,7 @@ import trio
 from trouper.actors.hooks import beyond_healing
 from trouper.actors.options import is_bool, is_seconds
 from trouper.daemon.payload import check_payload
-from trouper.daemon.payloads import abandon
+from trouper.daemon.payloads import abandon, too_late
 from trouper.errors import HookTimeout, SpecError, type_name
 from trouper.events import DaemonReady, DaemonReloading, DaemonStopping, HookFailed, Restarting, is_under
 from trouper.lanes.errand import payload_name
@@ -179,7 +179,7 @@ class Hooks:
         try:
             if not await slot.wait(hook.timeout) and slot.give_up():
                 errand.cancel()
-                return HookTimeout(hook.name, f"not done in {hook.timeout:g} s, and cancelled")
+                return HookTimeout(hook.name, too_late(errand, hook.timeout))
         except trio.Cancelled:
             abandon(slot, errand)
             raise

@@ -206,7 +206,7 @@ class Payloads:
             return await result
         in_time, value = await lane.within(timeout, result)
         if not in_time:
-            raise late(payload_name(payload), timeout, "cancelled")
+            raise CallTimeout(payload_name(payload), f"not done in {timeout:g} s, and cancelled")
         return value
 
     def begin_call(
@@ -302,9 +302,10 @@ def abandon(slot: Slot[Any], errand: Errand) -> None:
 def result_of(slot: Slot[Any], errand: Errand, timeout: float | None, *, in_time: bool) -> Any:
     if not in_time and slot.give_up():
         errand.cancel()
-        raise late(errand.path, timeout, "its thread runs on" if errand.in_thread else "cancelled")
+        raise CallTimeout(errand.path, too_late(errand, timeout))
     return slot.take()
 
 
-def late(payload: str, timeout: float | None, fate: str) -> CallTimeout:
-    return CallTimeout(payload, f"not done in {timeout:g} s, and {fate}")
+def too_late(errand: Errand, timeout: float | None) -> str:
+    """What became of a payload that was not done in time, in words."""
+    return f"not done in {timeout:g} s, and {'its thread runs on' if errand.in_thread else 'cancelled'}"
