@@ -537,6 +537,33 @@ def test_threads_are_left_behind_and_are_no_failure(host: Host, restart: Any) ->
     gate.set()
 
 
+def test_what_a_thread_returns_that_was_left_behind_is_dropped(host: Host) -> None:
+    began, ending, dropped = Gate(), threading.Event(), threading.Event()
+
+    def returns() -> int:
+        began.open()
+        ending.wait(PATIENCE)
+        return 42
+
+    @actor(flavour="threading")
+    class Last:
+        def receive(self, message: Message) -> None: ...
+
+        def on_stop(self, reason: object) -> None:
+            ending.set()
+            hands = current(self).daemon.hands
+            while not hands.idle:
+                """Its thread is on its way back, and tells first what came of it."""
+            hands.idle[0].post(dropped.set)
+            assert dropped.wait(PATIENCE)
+
+    async def body(daemon: Daemon) -> None:
+        daemon.adopt(returns, flavour=threading)
+        await began.passed()
+
+    host.run(child(Last), body)
+
+
 def test_a_failure_in_the_last_moment_is_a_failure(host: Host) -> None:
     begun, error = Gate(), Boom("too late")
 

@@ -83,14 +83,15 @@ class Annex:
 
     def halt_payload(self, adopted: Adopted) -> None:
         """Cancel one that no wing knows; a thread is not waited for."""
-        if adopted._flavour == "threading":
+        threaded = adopted._flavour == "threading"
+        if not threaded:
+            self.pending.add(adopted)
+        adopted.cancel()  # a thread runs on, and what it returns from now on is dropped
+        if adopted._end is not None:  # it had not begun, or was over already
+            self.pending.discard(adopted)
+        elif threaded:
             log.info("%s is left behind in its thread", adopted.path)
             adopted._settle("abandoned")
-        else:
-            self.pending.add(adopted)
-            adopted.cancel()
-            if adopted._end is not None:  # it had not begun, or was over already
-                self.pending.discard(adopted)
 
     def one_over(self, adopted: Adopted) -> None:
         self.pending.discard(adopted)
