@@ -689,6 +689,13 @@ def test_two_that_run_cannot_have_one_name(host: Host, restart: Any) -> None:
     host.run(NOTHING, body)
 
 
+def test_a_name_that_somebody_chose_is_in_nobodys_way() -> None:
+    services = Services()
+    chosen = services.adopt(trio.sleep_forever, flavour=trio, name="sleep_forever-1")
+    assert services.adopt(trio.sleep_forever, flavour=trio).name == "sleep_forever-2"
+    chosen.cancel()
+
+
 @pytest.mark.parametrize("place", ["services", "adopted"])
 @pytest.mark.parametrize("chosen", [True, False])
 def test_these_names_are_taken_below_the_root_and_nowhere_else(host: Host, place: str, chosen: bool) -> None:

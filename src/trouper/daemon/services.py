@@ -116,7 +116,7 @@ class Services:
             context.run(settle_in, self)
         else:  # of a thread that has none, as most foreign ones
             context = annex.daemon.world.context.copy()
-        chosen = name or f"{short_name(payload)}-{next(self._numbers)}"
+        chosen = name or self._numbered(short_name(payload))
         adopted = Adopted(chosen, payload, args, flavour_, restart, context, self)
         if self._adopted.setdefault(chosen, adopted) is not adopted:
             raise SpecError("adopt", "name", Words(f"{chosen!r}, which a running payload has"), "a name that is free")
@@ -157,6 +157,12 @@ class Services:
             self._known.add(id(instance))
         self._waiting.append(tenancy)
         self._tell()
+
+    def _numbered(self, name: str) -> str:
+        """A name for a payload that nobody named; somebody may have chosen the like for another one."""
+        while (numbered := f"{name}-{next(self._numbers)}") in self._adopted:
+            pass
+        return numbered
 
     def _free(self, name: str) -> str:
         while True:
