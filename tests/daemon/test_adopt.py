@@ -36,6 +36,7 @@ from trouper import (
     one_for_one,
     open_daemon,
 )
+from trouper.lanes.errand import Errand
 
 NOTHING = one_for_one()
 FOREVER: dict[str, Callable[[], Awaitable[Any]]] = {"trio": trio.sleep_forever, "asyncio": lambda: asyncio.sleep(1e6)}
@@ -376,6 +377,25 @@ def test_what_is_cancelled_while_it_is_queued_never_begins(host: Host, restart: 
         assert len(said.entries) == 1
 
     host.run(NOTHING, body, services=services)
+
+
+def test_what_is_cancelled_just_when_it_is_about_to_be_an_actor_never_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    services, said = Services(), Diary()
+    adopted = services.adopt(payload_in("trio", said), flavour=trio, restart="permanent")
+    cancel = Errand.cancel
+
+    async def body(daemon: Daemon) -> None:
+        def preempted(errand: Errand) -> None:
+            """The control lane begins it between the word that it is cancelled and the look whether it had begun."""
+            cancel(errand)
+            adopted._start(daemon.annex)
+
+        monkeypatch.setattr(Errand, "cancel", preempted)
+        adopted.cancel()
+        assert await adopted.wait(timeout=PATIENCE) == "cancelled"
+        assert said == []
+
+    Host("asyncio").run(NOTHING, body)  # with other services: nobody else starts it
 
 
 def test_a_thread_that_is_cancelled_goes_on_and_its_result_is_dropped(host: Host) -> None:

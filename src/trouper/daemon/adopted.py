@@ -179,7 +179,11 @@ class Adopted:
         self._annex = annex
         self._begun = True
         errand = self._errand
-        if errand is not None and not errand.asked:
+        if errand is None:
+            return
+        if errand.asked:  # in another thread, which may have seen it begun by now
+            self._settle("cancelled")
+        else:
             self._tenant = annex.wings["adopted"].house(self.name, self._child(errand), self._gone)
 
     def _begin(self, annex: Annex) -> None:
