@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from signal import SIGTERM
 from time import monotonic_ns
-from typing import ClassVar
 
 import pytest
 import trio
@@ -19,7 +18,7 @@ from tests.daemon.program import Program, run_code
 from trouper import actor, child, current, one_for_one, open_daemon, pool
 from trouper.daemon import notify
 from trouper.daemon.daemon import Daemon
-from trouper.daemon.notify import Notifier, Pulse, status_of, tell_systemd
+from trouper.daemon.notify import Notifier, Pulse, Systemd, status_of, tell_systemd
 
 Told = dict[str, str]
 
@@ -264,25 +263,45 @@ def test_every_lane_must_answer_the_control_lane_too() -> None:
     assert pulse.beats()
 
 
-def test_messages_wait_for_room_and_those_that_come_again_are_left_out(tmp_path: Path) -> None:
-    class Full:
-        room = False
-        sent: ClassVar[list[bytes]] = []
+class Full:
+    """A socket that takes nothing until there is room."""
 
-        def sendto(self, data: bytes, flags: int, address: str) -> None:
-            if not self.room:
-                raise BlockingIOError
-            self.sent.append(data)
+    def __init__(self) -> None:
+        self.room = False
+        self.sent: list[bytes] = []
 
+    def sendto(self, data: bytes, flags: int, address: str) -> None:
+        if not self.room:
+            raise BlockingIOError
+        self.sent.append(data)
+
+
+def by_way_of(full: Full) -> Notifier:
     notifier = Notifier("/any")
     notifier.close()
-    notifier.socket = full = Full()  # type: ignore[assignment]  # pyright: ignore[reportAttributeAccessIssue]
+    notifier.socket = full  # type: ignore[assignment]  # pyright: ignore[reportAttributeAccessIssue]
+    return notifier
+
+
+def test_messages_wait_for_room_and_those_that_come_again_are_left_out() -> None:
+    notifier = by_way_of(full := Full())
     notifier.send("READY=1", "STATUS=a")
-    notifier.offer("WATCHDOG=1")
+    assert not notifier.offer("WATCHDOG=1")
     notifier.send("STOPPING=1")
     full.room = True
-    notifier.offer("WATCHDOG=1")
+    assert notifier.offer("WATCHDOG=1")
     assert full.sent == [b"READY=1\nSTATUS=a", b"STOPPING=1", b"WATCHDOG=1"]
+
+
+def test_what_was_left_out_is_told_as_soon_as_there_is_room() -> None:
+    systemd = Systemd(Daemon(child(Fragile)), by_way_of(full := Full()), 60_000_000)
+    systemd.notifier.send("READY=1")
+    systemd.phase = "running"
+    systemd.look(100.0)
+    full.room = True
+    systemd.daemon.control.admit()  # it turns
+    systemd.look(101.0)
+    assert full.sent == [b"READY=1", b"WATCHDOG=1", b"STATUS=0 actors, 0 restarts, 0 dead letters"]
 
 
 @pytest.mark.parametrize("usec", ["", "0", "-5", "soon"])

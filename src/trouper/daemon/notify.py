@@ -62,11 +62,13 @@ class Notifier:
         self.unsent.append("\n".join(lines).encode(errors="replace"))
         self.flush()
 
-    def offer(self, *lines: str) -> None:
-        """Send a message if there is room: it will be told again."""
+    def offer(self, *lines: str) -> bool:
+        """Send a message if there is room; False: there is none, and it is to be told again."""
         self.flush()
-        if not self.unsent:
-            self.send(*lines)
+        if self.unsent:
+            return False
+        self.send(*lines)
+        return True
 
     def flush(self) -> None:
         """Send what is left, as far as there is room."""
@@ -150,16 +152,15 @@ class Systemd:
 
     def look(self, now: float) -> None:
         self.notifier.flush()
-        if self.phase in {"starting", "stopping"} and now >= self.extend_at:
+        offer = self.notifier.offer
+        if self.phase in {"starting", "stopping"} and now >= self.extend_at and offer(*self.extension()):
             self.extend_at = now + EXTEND_EVERY
-            self.notifier.offer(*self.extension())
-        if self.patience is not None and self.pulse.beats() and now >= self.beat_at:
+        if self.patience is not None and self.pulse.beats() and now >= self.beat_at and offer("WATCHDOG=1"):
             self.beat_at = now + self.patience / 2 - self.tick / 2
-            self.notifier.offer("WATCHDOG=1")
         if self.phase == "running" and now >= self.count_at:
             began = perf_counter()
-            if changed := self.changed_status():
-                self.notifier.offer(*changed)
+            if (changed := self.changed_status()) and not offer(*changed):
+                self.status = ""
             self.count_at = now + (perf_counter() - began) * SHARE
 
     def changed_status(self) -> list[str]:
