@@ -120,6 +120,13 @@ def test_a_failure_is_told_at_the_end_and_a_boot_that_fails_is_never_ready(manag
     assert not any("READY" in one for one in told)
 
 
+def test_a_stop_that_takes_too_long_is_told_as_a_failure(manager: Manager) -> None:
+    with program(manager, "trees.slow_to_stop, stop_within=0.1") as running:
+        manager.until(READY="1")
+        assert running.stop(SIGTERM) == 70
+    assert manager.rest()[-1] == {"STATUS": "failed: it did not stop in time"}
+
+
 def test_children_do_not_inherit_what_systemd_said(manager: Manager) -> None:
     with program(manager, "notified.environment", WATCHDOG_USEC="1000000", WATCHDOG_PID="os.getpid()") as running:
         running.until_said("[]")

@@ -109,7 +109,13 @@ def run(
     forget_passed(os.environ)
     sys.setswitchinterval(SWITCH_INTERVAL)
     gc.set_threshold(*GC_THRESHOLD)
-    daemon.on_deadline = lambda: signals.end(daemon.code or FAILED)
+
+    def leave(code: int) -> NoReturn:
+        if systemd is not None:
+            systemd.ended()
+        signals.end(code)
+
+    daemon.on_deadline = lambda: leave(daemon.code or FAILED)
     if isfinite(stall_after) and has_file(sys.stderr):
         # the only thing that works while C code holds the GIL
         daemon.watchdog.each_round = partial(faulthandler.dump_traceback_later, 3 * stall_after)
@@ -117,10 +123,8 @@ def run(
         trio.run(daemon.main, signals.listen)
     except BaseException:  # a bug of ours must not pass for a clean end
         log.critical("the control lane failed", exc_info=True)
-        signals.end(FAILED)
-    if systemd is not None:
-        systemd.ended()
-    signals.end(daemon.code)
+        leave(FAILED)
+    leave(daemon.code)
 
 
 def has_file(stream: Any) -> bool:
