@@ -57,11 +57,13 @@ class Slow:
 class Broken(Slow):
     """A target that fails, until it does not."""
 
-    broken = True
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error: Exception | None = error
 
     def write(self, data: bytes) -> None:
-        if self.broken:
-            raise OSError(28, "No space left on device")
+        if self.error is not None:
+            raise self.error
         self.written.append(data)
 
 
@@ -141,17 +143,20 @@ def test_a_forked_process_writes_its_records_itself() -> None:
     handler.close()
 
 
-def test_a_target_that_fails_is_told_once_and_tried_again(capfd: pytest.CaptureFixture[str]) -> None:
-    target = Broken()
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RuntimeError("No space for anything")])
+def test_a_target_that_fails_is_told_once_and_tried_again(
+    error: Exception, capfd: pytest.CaptureFixture[str]
+) -> None:
+    target = Broken(error)
     handler = Writer(target, message_only)
     for text in "abc":
         handler.handle(record(text))
     handler.flush()
-    target.broken = False
+    target.error = None
     handler.handle(record("d"))
     handler.close()
     assert target.written == [b"d"]
-    assert capfd.readouterr().err.count("No space left on device") == 1
+    assert capfd.readouterr().err.count(str(error.args[-1])) == 1
 
 
 def test_a_record_that_cannot_be_laid_out_harms_nobody(capsys: pytest.CaptureFixture[str]) -> None:

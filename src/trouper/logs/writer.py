@@ -104,11 +104,11 @@ class Writer(logging.Handler):
     def write(self, data: bytes) -> None:
         try:
             self.target.write(data)
-        except OSError as error:  # a full disk may have room again: each record is tried
-            if not self.complained:
+        except Exception as error:  # noqa: BLE001 - a stream may raise what it likes
+            if not self.complained:  # a full disk may have room again: each record is tried
                 self.complained = True
                 with suppress(AttributeError, OSError, ValueError):
-                    sys.__stderr__.write(f"trouper: the log cannot be written: {error}\n")  # type: ignore[union-attr]  # pyright: ignore[reportOptionalMemberAccess]  # suppressed
+                    sys.__stderr__.write(f"trouper: the log cannot be written: {error!r}\n")  # type: ignore[union-attr]  # pyright: ignore[reportOptionalMemberAccess]  # suppressed
 
 
 def setup_logging(
