@@ -313,6 +313,31 @@ def test_a_second_call_replaces_the_first_and_leaves_the_handlers_of_others(
     assert other in root.handlers
 
 
+def test_a_call_while_a_target_hangs_leaves_it_open_until_all_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, root: logging.Logger
+) -> None:
+    monkeypatch.setattr(writer, "FLUSH", 0.01)
+    os.mkfifo(tmp_path / "fifo")
+    reading = os.open(tmp_path / "fifo", os.O_RDONLY | os.O_NONBLOCK)
+    setup_logging(target=tmp_path / "fifo")
+    for _ in range(20):
+        log.warning("a" * 10_000)
+    setup_logging(target=tmp_path / "file")
+    os.set_blocking(reading, True)
+    with os.fdopen(reading, "rb") as pipe:
+        assert pipe.read().count(b"a" * 10_000 + b"\n") == 20  # to its end: it is closed, too
+
+
+def test_a_file_that_is_closed_is_nobody_elses(tmp_path: Path) -> None:
+    file = File(tmp_path / "log")
+    file.close()
+    with (tmp_path / "other").open("wb") as other:  # it has the number of the first one now
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            file.write(b"late")
+        other.write(b"its own")
+    assert (tmp_path / "other").read_bytes() == b"its own"
+
+
 @pytest.mark.parametrize(
     ("options", "text"),
     [

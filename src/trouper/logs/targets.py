@@ -72,7 +72,8 @@ class File:
         return not os.path.samestat(there, os.fstat(self.fd))
 
     def close(self) -> None:
-        os.close(self.fd)
+        fd, self.fd = self.fd, -1  # who comes late must not write to what has the number next
+        os.close(fd)
 
 
 class Journal:

@@ -38,7 +38,7 @@ class Writer(logging.Handler):
     """A handler whose target is written to by a thread of its own.
 
     Args:
-        target: where the records go; it is closed with the handler.
+        target: where the records go.
         layout: makes bytes of a record, in the thread that logs.
     """
 
@@ -48,7 +48,7 @@ class Writer(logging.Handler):
         self.addFilter(ActorFilter())
         self.queue: SimpleQueue[bytes | Event | None] = SimpleQueue()
         self.dropped = self.told = 0
-        self.over = self.complained = False
+        self.over = self.retired = self.complained = False
         self.process = os.getpid()
         self.thread = Thread(target=self.main, name="trouper log", daemon=True)
         self.thread.start()
@@ -82,6 +82,11 @@ class Writer(logging.Handler):
         self.queue.put(None)
         super().close()
 
+    def retire(self) -> None:
+        """Another handler writes from now on: the target is closed by the thread, which may hang in it."""
+        self.retired = True
+        self.close()
+
     # -- in its thread -----------------------------------------------------------------------------------------------
     def main(self) -> None:
         while (item := self.queue.get()) is not None:
@@ -91,6 +96,8 @@ class Writer(logging.Handler):
                 self.write(item)
             if self.dropped != self.told and self.queue.qsize() < LIMIT // 2:
                 self.tell_dropped()
+        if self.retired:
+            self.target.close()
 
     def tell_dropped(self) -> None:
         """Not by a logger: who waits in `flush` may hold the lock of this handler."""
@@ -138,8 +145,7 @@ def setup_logging(
     for handler in root.handlers[:]:
         if isinstance(handler, Writer):
             root.removeHandler(handler)
-            handler.close()
-            handler.target.close()
+            handler.retire()
     root.addHandler(writer)
     root.setLevel(level.upper())
 
