@@ -185,13 +185,21 @@ class Sockets:
 
 
 def passed_in(environment: Mapping[str, str]) -> dict[str, list[int]]:
-    """Return the file descriptors by name, as `sd_listen_fds_with_names`; children do not inherit them."""
+    """Return the file descriptors by name, as `sd_listen_fds_with_names`; children do not inherit them.
+
+    Raises:
+        SpecError: one of them is not open.
+    """
     if environment.get("LISTEN_PID") != str(os.getpid()):
         return {}
     count, passed = environment.get("LISTEN_FDS", ""), dict[str, list[int]]()
     names = environment["LISTEN_FDNAMES"].split(":") if "LISTEN_FDNAMES" in environment else []
     for number in range(int(count) if count.isdigit() else 0):
-        os.set_inheritable(FIRST + number, False)  # noqa: FBT003 - it has no other name
+        try:
+            os.set_inheritable(FIRST + number, False)  # noqa: FBT003 - it has no other name
+        except OSError as error:
+            given = Words(f"{count}, and file descriptor {FIRST + number} is not open")
+            raise SpecError("the daemon", "LISTEN_FDS", given, f"how many are open from {FIRST} on") from error
         passed.setdefault(names[number] if number < len(names) else "unknown", []).append(FIRST + number)
     return passed
 
