@@ -267,6 +267,28 @@ def test_what_a_record_has_by_extra_stands_and_no_name_clashes(told: Diary) -> N
     assert told == [("mine", "/etc/passwd", 0, "fast")]
 
 
+def test_an_adopted_payload_is_nobody_wherever_it_was_adopted(host: Host, told: Diary) -> None:
+    @actor(flavour=trio)
+    class Adopts:
+        async def on_start(self) -> None:
+            self.adopt("handler")
+            current(self).start_soon(self.beside)
+
+        async def beside(self) -> None:
+            self.adopt("task")
+
+        def adopt(self, where: str) -> None:
+            current(self).daemon.adopt(log.info, f"adopted in a {where}", flavour=trio)
+
+        async def receive(self, message: Note) -> None: ...
+
+    async def body(_: Daemon) -> None:
+        await told.until(2)
+
+    host.run(child(Adopts), body)
+    assert sorted(told.entries) == [("adopted in a handler", "-", 0, "-"), ("adopted in a task", "-", 0, "-")]
+
+
 def test_foreign_threads_are_nobody(told: Diary) -> None:
     thread = Thread(target=log.info, args=("hello",))
     thread.start()

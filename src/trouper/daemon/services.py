@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVarTuple, Unpack, final
 
 from trouper.actors.options import NAME_RULE, RESTART_RULE, is_name, is_restart
 from trouper.actors.ref import Ref, handling
+from trouper.actors.speaker import beside
 from trouper.daemon.adopted import Adopted
 from trouper.daemon.payload import check_payload, short_name
 from trouper.errors import NotRunning, SpecError, UsageError, Words
@@ -230,8 +231,9 @@ class Services:
 
 
 def settle_in(services: Services) -> None:
-    """In the context of an adopted payload: it belongs to these services, and nobody's handler waits for it."""
+    """In the context of an adopted payload: it belongs to these services, and to no actor."""
     handling.set(None)
+    beside.set(None)
     here.set(services)
 
 
