@@ -689,6 +689,13 @@ def test_services_stand_beside_the_tree_and_are_no_children_of_it(host: Host) ->
 # -- registries --------------------------------------------------------------------------------------------------------
 
 
+async def test_what_is_no_registry_is_refused() -> None:
+    wrong: Any = [object()]
+    with pytest.raises(SpecError, match=r"the daemon: services: given \[<object.*, allowed: a Services, or None"):
+        async with open_daemon(services=wrong):
+            """Not even begun."""
+
+
 def test_a_registry_is_run_by_one_daemon_at_a_time_and_the_next_one_runs_what_waits(host: Host) -> None:
     services, ran = Services(), Diary()
     cls = serving("threading", lambda me: ran(me.args))

@@ -87,6 +87,8 @@ class Daemon(Operator, Registry, Payloads):
     ) -> None:
         for name, seconds in (("stop_within", stop_within), ("stall_after", stall_after)):
             check_seconds(name, seconds)
+        if not (services is None or isinstance(services, Services)):
+            raise SpecError("the daemon", "services", services, "a Services, or None")
         Operator.__init__(self)
         Registry.__init__(self)
         placed = place(one_for_one() if tree is None else tree, at)

@@ -54,7 +54,8 @@ class open_daemon:  # noqa: N801 - used like a function
     Whoever cancels the block waits until the tree is stopped.
 
     Raises:
-        SpecError: the tree is wrong.
+        SpecError: the tree or an option is wrong.
+        UsageError: a daemon runs these services already.
         DaemonFailed: a failure reached the root; its cause is the failure.
 
     Example:

@@ -73,7 +73,7 @@ def run(
     when the tree is ready, how it does, and that it turns.
 
     Raises:
-        UsageError: this is not the main thread, or uvloop is not installed.
+        UsageError: this is not the main thread, uvloop is not installed, or a daemon runs these services already.
     """
     if importing:
         raise UsageError(
