@@ -303,7 +303,7 @@ def test_a_count_that_is_none_passes_nothing(count: str) -> None:
 def test_a_count_of_more_than_is_open_is_refused_by_name() -> None:
     last = os.dup(0)
     os.close(last)  # the number is free, and all up to it may be taken
-    with pytest.raises(SpecError, match=r"LISTEN_FDS: given \d+, and file descriptor \d+ is not open, allowed: how many"):
+    with pytest.raises(SpecError, match=r"LISTEN_FDS: given \d+, and file descriptor \d+ is not open, allowed: "):
         passed_in({"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": str(last + 1)})
 
 

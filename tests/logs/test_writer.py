@@ -144,9 +144,7 @@ def test_a_forked_process_writes_its_records_itself() -> None:
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RuntimeError("No space for anything")])
-def test_a_target_that_fails_is_told_once_and_tried_again(
-    error: Exception, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_target_that_fails_is_told_once_and_tried_again(error: Exception, capfd: pytest.CaptureFixture[str]) -> None:
     target = Broken(error)
     handler = Writer(target, message_only)
     for text in "abc":

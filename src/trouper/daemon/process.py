@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
     from trouper.daemon.before import Hook
+    from trouper.daemon.notify import Systemd
     from trouper.daemon.services import Services
     from trouper.supervision.spec import Child, Supervisor
 
@@ -109,13 +110,7 @@ def run(
     forget_passed(os.environ)
     sys.setswitchinterval(SWITCH_INTERVAL)
     gc.set_threshold(*GC_THRESHOLD)
-
-    def leave(code: int) -> NoReturn:
-        if systemd is not None:
-            systemd.ended()
-        signals.end(code)
-
-    daemon.on_deadline = lambda: leave(daemon.code or FAILED)
+    daemon.on_deadline = lambda: leave(signals, systemd, daemon.code or FAILED)
     if isfinite(stall_after) and has_file(sys.stderr):
         # the only thing that works while C code holds the GIL
         daemon.watchdog.each_round = partial(faulthandler.dump_traceback_later, 3 * stall_after)
@@ -123,8 +118,15 @@ def run(
         trio.run(daemon.main, signals.listen)
     except BaseException:  # a bug of ours must not pass for a clean end
         log.critical("the control lane failed", exc_info=True)
-        leave(FAILED)
-    leave(daemon.code)
+        leave(signals, systemd, FAILED)
+    leave(signals, systemd, daemon.code)
+
+
+def leave(signals: Signals, systemd: Systemd | None, code: int) -> NoReturn:
+    """End the process, whichever way led here; systemd hears it before."""
+    if systemd is not None:
+        systemd.ended()
+    signals.end(code)
 
 
 def has_file(stream: Any) -> bool:
