@@ -29,8 +29,11 @@ class Band:
     @classmethod
     def parse(cls, text: str, most: int) -> Self:
         """Read a band such as `40-70`."""
-        low, _, high = text.partition("-")
-        return cls(float(low), float(high), most)
+        try:
+            low, high = map(float, text.split("-"))
+        except ValueError as error:
+            raise ValueError(f"given the band {text!r}, allowed: two percentages such as 40-70") from error
+        return cls(low, high, most)
 
     def demand(self, supply: int, load: float) -> int:
         """How many workers are wanted where there are `supply` and the host is that busy."""

@@ -13,6 +13,8 @@ from .messages import Status
 
 log = logging.getLogger("balancer")
 
+PATIENCE = 2.0  # seconds for a client to say what it wants
+
 
 @actor(flavour=asyncio)
 class Desk:
@@ -31,7 +33,8 @@ class Desk:
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            await reader.readuntil(b"\r\n\r\n")
+            async with asyncio.timeout(PATIENCE):  # a server of Python 3.13 stops when its clients are gone
+                await reader.readuntil(b"\r\n\r\n")
             body = msgspec.json.encode(await self.controller.ask(Status()))
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body))
             writer.write(body)
