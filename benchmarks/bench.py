@@ -119,16 +119,19 @@ async def pingpong(stage: Stage, n: int, _k: int) -> Outcome:
 
 
 async def ask(stage: Stage, n: int, _k: int) -> Outcome:
-    """Without a timeout; `rate_with_timeout` is with the usual one of 5 s."""
-    ref, request = stage.spawn(child(stage.cast.counter)), Total()
+    """Without a timeout; `rate_with_timeout` has the usual 5 s, `rate_queued` is of who does not answer in place."""
+    ref, waiter, request = stage.spawn(child(stage.cast.counter)), stage.spawn(child(stage.cast.waiter)), Total()
     await stage.ask(ref, request)
     if stage.lane == "threading":
         timed = one_by_one(n, lambda: ref.ask_sync(request))
+        queued = one_by_one(n, lambda: waiter.ask_sync(request, timeout=None))
         outcome = one_by_one(n, lambda: ref.ask_sync(request, timeout=None))
     else:
         timed = await one_by_one_async(n, lambda: ref.ask(request))
+        queued = await one_by_one_async(n, lambda: waiter.ask(request, timeout=None))
         outcome = await one_by_one_async(n, lambda: ref.ask(request, timeout=None))
-    return attrs.evolve(outcome, extras={**outcome.extras, "rate_with_timeout": round(n / timed.seconds, 1)})
+    others = {"rate_with_timeout": round(n / timed.seconds, 1), "rate_queued": round(n / queued.seconds, 1)}
+    return attrs.evolve(outcome, extras={**outcome.extras, **others})
 
 
 async def create(stage: Stage, n: int, _k: int) -> Outcome:

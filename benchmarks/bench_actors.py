@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import attrs
 from common import Outcome
 
-from trouper import Message, Ref, Request, actor
+from trouper import Message, Ref, Request, actor, current
 
 if TYPE_CHECKING:
     from trouper.actors.protocols import Receives
@@ -90,6 +90,20 @@ class PlainCounter:
         if isinstance(message, Total):
             return self.total
         raise BoomError
+
+
+class Waiter:
+    """There is an `await` in its handler, so that it is not answered in place, though not on the way to this answer."""
+
+    async def receive(self, message: Total | Boom) -> int:
+        if isinstance(message, Boom):
+            await current(self).sleep(0)
+        return 1
+
+
+class PlainWaiter:
+    def receive(self, _message: Total | Boom) -> int:
+        return 1
 
 
 @attrs.define(eq=False, slots=False)
@@ -190,11 +204,12 @@ class Cast:
     relay: Callable[[int, list[Ref[Hop]], Done], Receives[Hop]]
     chatterer: Callable[[int, int, list[Ref[Ping | Pong]], Done], Receives[Ping | Pong]]
     producer: Callable[[Ref[Tick], int, Done], Receives[Produce]]
+    waiter: Callable[[], Receives[Total | Boom]]
 
 
 def cast(lane: Lane, *, plain: bool) -> Cast:
     """The classes for a lane; threads have plain handlers only."""
-    parts: tuple[Any, ...] = (Counter, Relay, Chatterer, Producer)
+    parts: tuple[Any, ...] = (Counter, Relay, Chatterer, Producer, Waiter)
     if plain or lane == "threading":
-        parts = (PlainCounter, PlainRelay, PlainChatterer, PlainProducer)
+        parts = (PlainCounter, PlainRelay, PlainChatterer, PlainProducer, PlainWaiter)
     return Cast(*map(actor(flavour=lane), parts))

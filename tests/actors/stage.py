@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import inspect
 import sys
-from functools import partial
+from functools import partial, wraps
 from threading import Event as Event_
 from threading import Lock, current_thread
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, dataclass_transform, get_args
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar, cast, dataclass_transform, get_args
 
 import attrs
 import trio
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from trouper import Ref
 
 T = TypeVar("T")
+F = TypeVar("F", bound="Callable[..., Any]")
 FlavourName = Literal["trio", "asyncio", "threading"]
 FLAVOURS: tuple[FlavourName, ...] = get_args(FlavourName)
 LOOPS: tuple[FlavourName, ...] = ("trio", "asyncio")
@@ -104,6 +105,29 @@ def plain(function: Any) -> Any:
     driven.__name__, driven.__qualname__ = function.__name__, function.__qualname__
     driven.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]
     return driven
+
+
+class Dress(Protocol):
+    """Makes one of the two kinds of handlers out of a plain function that cannot suspend in a loop."""
+
+    def __call__(self, method: F, /) -> F: ...
+
+
+def as_it_is(method: F) -> F:
+    return method
+
+
+def as_coroutine(method: F) -> F:
+    """The same as a coroutine function without `await`."""
+
+    @wraps(method)
+    async def receive(self: Any, message: Any) -> Any:
+        return method(self, message)
+
+    return cast("F", receive)
+
+
+DRESSES: tuple[Dress, ...] = as_it_is, as_coroutine
 
 
 @attrs.frozen

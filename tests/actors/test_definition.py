@@ -11,6 +11,7 @@ import msgspec
 import pytest
 import trio
 
+from trouper.actors.context import current
 from trouper.actors.definition import actor, definition_of
 from trouper.actors.flavour import FlavourName, flavour_name
 from trouper.actors.inbox import Inbox, SyncInbox
@@ -125,6 +126,65 @@ def test_a_service_takes_no_messages() -> None:
 
 def test_a_plain_receive_is_allowed_in_an_async_flavour() -> None:
     assert definition_of(Early).is_async is False
+
+
+async def awaits(self: Any, message: Sample) -> None:
+    await trio.lowlevel.checkpoint()
+
+
+async def loops(self: Any, message: Sample) -> None:
+    async for _ in self.samples:
+        pass
+
+
+async def enters(self: Any, message: Sample) -> None:
+    async with self.lock:
+        pass
+
+
+async def comprehends(self: Any, message: Sample) -> None:
+    self.found = [sample async for sample in self.samples]
+
+
+async def generates(self: Any, message: Sample) -> None:
+    self.found = [await sample for sample in self.samples]
+
+
+async def awaits_in_one_case(self: Any, message: Sample) -> None:
+    match message.value:
+        case 0.0:
+            await trio.lowlevel.checkpoint()
+
+
+@functools.wraps(awaits)
+async def wraps(self: Any, message: Sample) -> None:
+    return await awaits(self, message)
+
+
+async def defines(self: Any, message: Sample) -> None:
+    async def inner() -> None:
+        await trio.lowlevel.checkpoint()
+
+    current(self).start_soon(inner)
+
+
+async def iterates(self: Any, message: Sample) -> None:
+    self.found = list(value for value in self.samples)  # noqa: C400 - a generator yields, its user does not
+
+
+def plainly(self: Any, message: Sample) -> None: ...
+
+
+@pytest.mark.parametrize(
+    "receive", [awaits, loops, enters, comprehends, generates, awaits_in_one_case, wraps], ids=lambda it: it.__name__
+)
+def test_a_handler_with_an_await_of_any_form_suspends(receive: Any) -> None:
+    assert definition_of(anyhow(flavour=trio)(type("Suspending", (), {"receive": receive}))).suspends
+
+
+@pytest.mark.parametrize("receive", [defines, iterates, plainly], ids=lambda it: it.__name__)
+def test_a_handler_without_one_does_not(receive: Any) -> None:
+    assert not definition_of(anyhow(flavour=trio)(type("Immediate", (), {"receive": receive}))).suspends
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,11 @@ import trio
 import trio.lowlevel
 
 from tests.actors.stage import (
+    DRESSES,
     Boom,
     Crash,
     Diary,
+    Dress,
     Echo,
     Events,
     FlavourName,
@@ -110,9 +112,11 @@ def test_who_asked_gets_the_exception_itself(flavour: FlavourName, host: Host, v
     host.run(one_for_one(one), body)
 
 
-def test_a_plain_handler_that_is_asked_in_place_goes_on(loop_flavour: FlavourName, host: Host) -> None:
+@pytest.mark.parametrize("dress", DRESSES)
+def test_a_handler_that_is_asked_in_place_goes_on(loop_flavour: FlavourName, host: Host, dress: Dress) -> None:
     @actor(flavour=loop_flavour, expected=Boom)
     class Plain:
+        @dress
         def receive(self, message: Echo | Note) -> Any:
             if not isinstance(message, Echo) or message.value is None:
                 raise Boom

@@ -8,15 +8,18 @@ from typing import Any
 import pytest
 
 from tests.actors.stage import (
+    DRESSES,
     Boom,
     Crash,
     Diary,
+    Dress,
     Echo,
     FlavourName,
     Gate,
     Host,
     Note,
     Read,
+    as_it_is,
     ask,
     in_thread,
     role,
@@ -219,13 +222,15 @@ def test_it_ends_with_its_generation(flavour: FlavourName, host: Host) -> None:
     assert seen == ["set", "again", "end"]
 
 
-def test_it_works_with_a_plain_handler_that_is_asked_in_place(loop_flavour: FlavourName, host: Host) -> None:
+@pytest.mark.parametrize("dress", DRESSES)
+def test_it_works_with_a_handler_that_is_asked_in_place(loop_flavour: FlavourName, host: Host, dress: Dress) -> None:
     from trouper import actor as actor_  # noqa: PLC0415 - `role` would make its handler a coroutine
 
     seen = Diary()
 
     @actor_(flavour=loop_flavour)
     class Plain:
+        @dress
         def receive(self, message: Echo | ReceiveTimeout) -> Any:
             if isinstance(message, ReceiveTimeout):
                 seen("silence")
@@ -241,7 +246,7 @@ def test_it_works_with_a_plain_handler_that_is_asked_in_place(loop_flavour: Flav
         assert await plain.ref.ask(Echo(1)) == 1
         await seen.until(1)
         assert await plain.ref.ask(Echo(2)) == 2
-        assert plain.ref.cell.handler_step is step_plain
+        assert plain.ref.cell.handler_step is (step_plain if dress is as_it_is else step_coroutines)
 
     host.run(one_for_one(plain), body)
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import traceback
 from threading import Thread
 from typing import Any, Generic, TypeVar
 
 import pytest
 
 from tests.actors.stage import (
+    DRESSES,
     PATIENCE,
     Boom,
     Crash,
     Diary,
+    Dress,
     Echo,
     Events,
     FlavourName,
@@ -533,12 +536,17 @@ def test_two_actors_that_ask_each_other_do_not_block_their_lane(flavour: Flavour
     host.run(one_for_one(book, first, second), body)
 
 
-def test_a_plain_handler_in_a_loop_is_asked_in_place(loop_flavour: FlavourName, host: Host) -> None:
+@pytest.mark.parametrize("dress", DRESSES)
+def test_a_handler_that_cannot_suspend_is_asked_in_place(loop_flavour: FlavourName, host: Host, dress: Dress) -> None:
+    stacks: list[str] = []
+
     @role(loop_flavour)
     class Adder:
+        @dress
         def receive(self, message: Number) -> int:
             if message.value < 0:
                 raise Boom
+            stacks.append("".join(traceback.format_stack()))
             result: int = message.value + 1
             return result
 
@@ -559,5 +567,7 @@ def test_a_plain_handler_in_a_loop_is_asked_in_place(loop_flavour: FlavourName, 
 
     async def body(daemon: Daemon) -> None:
         assert await neighbour.ref.ask(Number(1000)) == 1001
+        assert len(stacks) == 1001
+        assert all("in ask" in stack for stack in stacks[:-1])  # but for the one after the restart
 
     host.run(one_for_one(adder, neighbour, restarts=Limit(3, within=30.0)), body)

@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from tests.actors.stage import (
+    DRESSES,
     Boom,
     Crash,
     Diary,
+    Dress,
     Echo,
     Events,
     FlavourName,
@@ -190,12 +192,16 @@ def test_an_actor_with_run_can_stash_messages_and_requests(flavour: FlavourName,
     assert seen == ["stashed", "stashed", Note("1")]
 
 
+@pytest.mark.parametrize("dress", DRESSES)
 @pytest.mark.parametrize("fails", [False, True])
-def test_a_plain_handler_that_is_asked_in_place_can_stash(loop_flavour: FlavourName, host: Host, fails: bool) -> None:
+def test_a_handler_that_is_asked_in_place_can_stash(
+    loop_flavour: FlavourName, host: Host, fails: bool, dress: Dress
+) -> None:
     @actor(flavour=loop_flavour)
     class Plain:
         times: int = 0
 
+        @dress
         def receive(self, message: Echo | Note) -> Any:
             me = current(self)
             if isinstance(message, Note):

@@ -70,6 +70,7 @@ class Definition:
     default_name: str = attrs.field(init=False)
     style: Style = attrs.field(init=False)
     is_async: bool = attrs.field(init=False)
+    suspends: bool = attrs.field(init=False)
     has_on_start: bool = attrs.field(init=False)
     has_on_stop: bool = attrs.field(init=False)
     has_on_reload: bool = attrs.field(init=False)
@@ -85,6 +86,7 @@ class Definition:
         self.default_name = _WORD_STARTS.sub("_", self.cls.__name__).lower().strip("_") or "actor"
         self.style = self.shape.style
         self.is_async = self.shape.handler.is_async
+        self.suspends = self.shape.handler.suspends
         self.has_on_start = "on_start" in hooks
         self.has_on_stop = "on_stop" in hooks
         self.has_on_reload = "on_reload" in hooks

@@ -157,7 +157,7 @@ class Handlers(Ending):
             self.wind_down(self.judge(error))
 
     def answer_in_place(self, ask: Ask) -> None:
-        """Step an idle plain-function handler here and now, for an asker in the same lane."""
+        """Step an idle handler that cannot suspend here and now, for an asker in the same lane."""
         ref = self.ref
         ref.queued = True
         ref.run(self.answer_one, ask)
@@ -168,10 +168,21 @@ class Handlers(Ending):
         self.asked = ask
         try:
             value = self.ref.receive(ask.request)
+            if self.child.definition.is_async:
+                value = value_of(value)
         except BaseException as exc:  # noqa: BLE001 - judged here
             self.failed(exc, ask)
         else:
             self.answered(ask, value)
+
+
+def value_of(coro: Coroutine[Any, Any, Any]) -> Any:
+    """What a coroutine returns that has no `await` in it."""
+    try:
+        coro.send(None)
+    except StopIteration as done:
+        return done.value
+    raise AssertionError(f"{coro} suspended")
 
 
 def forgivable(error: BaseException) -> TypeGuard[Exception]:

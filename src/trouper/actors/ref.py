@@ -27,6 +27,7 @@ from trouper.errors import (
     show,
     type_name,
 )
+from trouper.lanes.lane import step_coroutines
 from trouper.lanes.slot import Slot, in_event_loop
 from trouper.messages import Request, reply_types
 
@@ -151,11 +152,11 @@ class Ref(Generic[M_contra]):
             MailboxFull: there is no room for it.
         """
         ask = self.envelope(message)
-        lane_is_here = not self.queued and self.step is step_plain and get_ident() == self.lane.ident
-        if lane_is_here and self.lane.spent():
+        here = not self.queued and self.answers_at_once and get_ident() == self.lane.ident
+        if here and self.lane.spent():
             await self.lane.breathe()
-            lane_is_here = not self.queued and self.step is step_plain
-        if lane_is_here and not self.box:
+            here = not self.queued and self.answers_at_once
+        if here and not self.box:
             self.cell.answer_in_place(ask)
         else:
             self.put(ask)
@@ -246,6 +247,11 @@ class Ref(Generic[M_contra]):
     def bound(self) -> int:
         """How many messages the mailbox holds."""
         return sys.maxsize if self.mailbox.capacity is None else self.mailbox.capacity
+
+    @property
+    def answers_at_once(self) -> bool:
+        """Whether it runs, and its handler cannot suspend: it is a plain function, or a coroutine without `await`."""
+        return self.step is step_plain or (self.step is step_coroutines and not self.definition.suspends)
 
     @property
     def mind(self) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dis
 import inspect
 from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn
 
@@ -18,6 +19,7 @@ Style = Literal["receive", "run", "service"]
 """`service` is a `run(self)` without an inbox."""
 
 _POSITIONAL: Final = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+_YIELD_VALUE: Final = dis.opmap["YIELD_VALUE"]
 _HOOKS: Final = {
     "on_start": "(self)",
     "on_stop": "(self, reason)",
@@ -47,6 +49,11 @@ class Method:
     def signature(self) -> inspect.Signature:
         """Its parameters; a wrapper made with `functools.wraps` shows those of the function it wraps."""
         return inspect.signature(self.function)
+
+    @property
+    def suspends(self) -> bool:
+        """Whether its coroutine can suspend: there is a yield in its code for each `await`, whatever its form."""
+        return self.is_async and _YIELD_VALUE in self.function.__code__.co_code[::2]
 
     def refuse(self, found: str, allowed: str) -> NoReturn:
         """Raise the error for this method."""
