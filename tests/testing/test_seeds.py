@@ -14,7 +14,8 @@ from tests.testing.company import digest, trace
 from trouper import Request, actor, child, current
 from trouper.testing import Trial
 
-PYTHONS = sorted(Path(sys.prefix).parent.glob(".venv*/bin/python"))  # as `make test` has them, this one among them
+VENVS = [Path(sys.prefix), *Path(sys.prefix).parent.glob(".venv-3.*")]  # as `make test` has them, this one among them
+PYTHONS = sorted({venv / "bin" / "python" for venv in VENVS})
 
 
 def test_a_seed_gives_the_same_trace_each_time() -> None:
