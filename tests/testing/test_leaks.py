@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from tests.actors.stage import FlavourName, Host, Note, role
-from trouper import actor, child, current, one_for_one
+from trouper import Backoff, actor, child, current, one_for_one
 from trouper.testing import Fail, Leaked, Script, Trial, no_leaks
 
 
@@ -46,6 +46,44 @@ def test_a_clean_trial_leaks_nothing_even_if_actors_crash_and_are_restarted(flav
         for _ in range(3):
             again.crash(ValueError("fell over"))
             t.advance(40)
+
+
+@pytest.mark.parametrize("gone_first", [False, True])
+def test_a_backoff_that_nobody_waits_for_any_more_leaves_no_timer(loop_flavour: FlavourName, gone_first: bool) -> None:
+    @actor(flavour=loop_flavour)
+    class Kid:
+        async def receive(self, message: Note) -> None:
+            raise ValueError
+
+    kid = child(Kid).options(backoff=Backoff(first=1000.0))
+    it = acting(loop_flavour, lambda me: kid.ref.send(Note()) if kid.ref.path else current(me).spawn(kid))
+    with Trial(it) as t:
+        for _ in range(2):
+            it.ref.send(Note())
+            t.advance(1)
+        assert "kid-1: backoff" in str(t.daemon.tree_sync())
+        spawned: Any = it.ref.cell.spawner
+        if gone_first:
+            spawned.stop_child(kid.ref)
+            t.advance(1)
+            assert "kid" not in str(t.daemon.tree_sync())
+        assert len(spawned.waits) == (0 if gone_first else 1)
+
+
+def test_a_backoff_in_the_static_tree_ends_with_the_child(flavour: FlavourName) -> None:
+    class Over(ValueError): ...
+
+    script = Script()
+    it = child(script.actor(flavour)).options(backoff=Backoff(first=1000.0), name="it")
+    with Trial(one_for_one(it)) as t:
+        root: Any = t.daemon.root
+        waiting = len(root.lane.timers.waiting())
+        script.crash(Over())
+        t.advance(1)
+        assert len(root.lane.timers.waiting()) == waiting + 1
+        assert t.daemon.terminate_sync("/it") == "ok"
+        assert t.daemon.delete_sync("/it") == "ok"
+        assert len(root.lane.timers.waiting()) == waiting
 
 
 def test_a_task_that_nobody_owns_is_named() -> None:

@@ -38,6 +38,7 @@ class Orders(Reports):
     """The supervisor and what it does."""
 
     def do_start(self, action: act.Start) -> None:
+        self.wait_no_more(action.id)
         node = self.nodes.get(action.id)
         if node is None:
             node = self.nodes[action.id] = self.coming[action.id]
@@ -96,6 +97,7 @@ class Orders(Reports):
 
     def do_close(self, action: act.Close) -> None:
         node = self.nodes[action.id]
+        self.wait_no_more(action.id)
         self.recovered(node)
         node.close(self.deaths.final(node))
 
@@ -105,6 +107,7 @@ class Orders(Reports):
     def forget(self, name: str) -> None:
         """It is down, and nobody plans to start it again."""
         node = self.nodes.pop(name)
+        self.wait_no_more(name)
         self.held.discard(name)
         self.recovered(node)
         node.close(self.deaths.final(node))
@@ -144,7 +147,16 @@ class Orders(Reports):
             self.pump()
 
     def do_wait(self, action: act.Wait) -> None:
-        self.lane.call_later(action.seconds, self.due, self.machine, action.id, action.generation)
+        self.wait_no_more(action.id)
+        self.waits[action.id] = self.lane.call_later(
+            action.seconds, self.due, self.machine, action.id, action.generation
+        )
+
+    def wait_no_more(self, child_id: str) -> None:
+        """Its backoff is over, one way or another."""
+        timer = self.waits.pop(child_id, None)
+        if timer is not None:
+            timer.cancel()
 
     def due(self, machine: Machine | Dynamic, child_id: str, generation: int) -> None:
         if machine is self.machine:
@@ -191,6 +203,8 @@ class Orders(Reports):
         self.machine = None
         self.awaited.clear()
         self.postponed.clear()
+        for name in list(self.waits):
+            self.wait_no_more(name)
         self.deaths.given_up()
         for name in list(self.degraded):
             self.recovered(self.nodes[name])

@@ -63,6 +63,7 @@ class Standing:
         self.degraded: set[str] = set()
         self.awaited: dict[str, object] = {}  # whose restart a hook holds up
         self.postponed: list[act.Start] = []
+        self.waits: dict[str, Timer] = {}  # for the end of whose backoff
         self.machine: Machine | Dynamic | None = None
 
     def pump(self) -> None:
