@@ -93,7 +93,7 @@ class Witness:
                 pass
 
     def starts(self, name: str, generation: int) -> None:
-        nodes = self.branch.nodes | self.branch.coming
+        nodes = self.branch.coming | self.branch.nodes  # one that is to come may have the name of one that is there
         self.check(not self.ledger.at(self.branch.below(name)), f"{name} is to start, and is alive")
         self.check(nodes[name] not in self.held or name in self.branch.coming, f"{name} is to start, and is held")
         if isinstance(self.machine, Machine) and self.branch.spec.strategy != "one_for_one":
