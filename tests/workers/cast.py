@@ -135,3 +135,29 @@ def say_at_exit(me: Any) -> None:
         current(me).sleep_sync(inf)
     finally:
         say(me.stage, "finally")
+
+
+def is_posted(notice: str) -> bool:
+    """Whether the test has put up this file."""
+    return Path(notice).exists()
+
+
+@actor(flavour="trio")
+class Reloads:
+    """It says that it reloads; whether that fails or hangs, a file says."""
+
+    stage: str
+
+    async def on_start(self) -> None:
+        here = current(self)
+        say(self.stage, "up", here.path, here.generation)
+
+    async def on_reload(self) -> None:
+        here = current(self)
+        say(self.stage, "reloads", here.path)
+        if is_posted(f"{self.stage}.hangs.{here.daemon.worker_id}"):
+            await here.sleep(inf)
+        if is_posted(f"{self.stage}.fails.{here.daemon.worker_id}"):
+            raise ValueError("no such setting")
+
+    async def receive(self, message: Never) -> None: ...

@@ -40,6 +40,10 @@ class Stage:
     async def hear_all(self, count: int, *words: object) -> list[list[str]]:
         return [await self.hear(*words) for _ in range(count)]
 
+    def post(self, what: str, number: int) -> None:
+        """Have the actors of a worker find a file."""
+        Path(f"{self.path}.{what}.{number}").touch()
+
     def cue(self, number: int = 0) -> None:
         """Have a `Does` do it."""
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as mouth:

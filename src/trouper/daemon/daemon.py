@@ -37,7 +37,7 @@ from trouper.lanes.slot import Slot
 from trouper.lanes.thread_lane import ThreadLane
 from trouper.lanes.trio_lane import TrioLane
 from trouper.supervision.place import place
-from trouper.supervision.snapshot import cells
+from trouper.supervision.snapshot import places
 from trouper.supervision.spawned import Spawned
 from trouper.supervision.spec import Supervisor, one_for_one
 from trouper.supervision.supervisor import branch_of, refuse_kept
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from trouper.lanes.loop_lane import LoopLane
     from trouper.reasons import Reason
     from trouper.supervision.members import State
-    from trouper.supervision.node import Node
+    from trouper.supervision.node import Elsewhere, Node
     from trouper.supervision.spec import Child
 
 log = logging.getLogger("trouper")
@@ -363,10 +363,10 @@ class Daemon(Operator, Registry, Payloads):
         self.end_calls()
         self.ended.set()
 
-    def cells(self) -> Iterator[tuple[Cell, State]]:
+    def places(self) -> Iterator[tuple[Cell | Elsewhere, State]]:
         """Iterate over the actors and their states: those of the tree, and then those beside it, in start order."""
         for branch in (self.root, *self.annex.wings.values()):
-            yield from cells(branch)
+            yield from places(branch)
 
     def stack(self) -> str:
         """What hangs while it stops."""

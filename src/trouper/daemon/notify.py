@@ -184,7 +184,7 @@ class Systemd:
 def status_of(daemon: Daemon) -> str:
     world = daemon.world
     counts = [
-        counted(count_running(daemon.cells()), "actor"),
+        counted(count_running(daemon.places()), "actor"),
         counted(world.restarts, "restart"),
         counted(world.dead_letters, "dead letter"),
     ]

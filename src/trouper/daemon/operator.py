@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple, Unpack
 from weakref import WeakSet
@@ -11,9 +12,10 @@ import msgspec
 
 from trouper.actors.hooks import hooked
 from trouper.actors.ref import handling
-from trouper.errors import UnknownPath, UsageError, WouldBlockLane
-from trouper.lanes.slot import Slot, in_event_loop
+from trouper.errors import TrouperError, UnknownPath, UsageError, WouldBlockLane
+from trouper.lanes.slot import Slot, in_event_loop, when_done
 from trouper.supervision.crew import Crew
+from trouper.supervision.node import Elsewhere
 from trouper.supervision.place import check_reserved, default_name, place, steps_below
 from trouper.supervision.pool import check_size
 from trouper.supervision.snapshot import snapshot
@@ -326,7 +328,7 @@ class Operator:
             else:
                 branch.lane.post(branch.request, verb, name, slot)
 
-        return self._at(parent or "/", ask, self._ticket())
+        return self._at(parent or "/", ask, self._ticket(), ("request", verb, path))
 
     def _resize(self, path: str, size: int) -> Slot[tuple[str, Reason | None]]:
         check_size(path, size)
@@ -337,7 +339,7 @@ class Operator:
             else:
                 slot.put(("not_a_pool", None))
 
-        return self._at(path, ask, self._ticket())
+        return self._at(path, ask, self._ticket(), ("resize", path, size))
 
     def _scale(self, path: str, workers: int) -> Slot[tuple[str, Reason | None]]:
         check_workers(path, workers)
@@ -363,7 +365,7 @@ class Operator:
         return slot
 
     def _view(self, path: str) -> Slot[list[tuple[str, str]]]:
-        return self._at(path, lambda branch, slot: slot.put(branch.view()), Slot())
+        return self._at(path, lambda branch, slot: slot.put(branch.view()), Slot(), ("children", path))
 
     def _tree(self) -> Slot[Snapshot]:
         return self._at("/", lambda _, slot: slot.put(self._whole()), Slot())
@@ -387,10 +389,13 @@ class Operator:
             )
         return self._at("/", lambda _, slot: self.reloads.ask(slot), Slot())
 
-    def _at(self, path: str, do: Callable[[Branch, Slot[T]], object], slot: Slot[T]) -> Slot[T]:
+    def _at(
+        self, path: str, do: Callable[[Branch, Slot[T]], object], slot: Slot[T], question: tuple[Any, ...] = ()
+    ) -> Slot[T]:
+        """Have it done with the supervisor there; where that is in another process, its daemon is asked `question`."""
         if not isinstance(path, str):
             raise unknown(path)
-        self.control.post(self._do_at, path, do, slot)
+        self.control.post(self._do_at, path, do, slot, question)
         self.settle_late()
         return slot
 
@@ -410,19 +415,26 @@ class Operator:
                 if order == self._do_at:
                     order(*args)
 
-    def _do_at(self, path: str, do: Callable[[Branch, Slot[Any]], object], slot: Slot[Any]) -> None:
+    def _do_at(
+        self, path: str, do: Callable[[Branch, Slot[Any]], object], slot: Slot[Any], question: tuple[Any, ...]
+    ) -> None:
         node: Any = self.root
         names = list(filter(None, steps_below(self.root.path, path)))
         if names and names[0] in self.annex.wings:
             node = self.annex.wings[names.pop(0)]
         for name in names:
+            if isinstance(node, Elsewhere):
+                break
             branch = getattr(node, "spawner", node)  # of an actor: what it spawned
             node = branch.nodes.get(name) if isinstance(branch, Branch) else None
         node = getattr(node, "spawner", node)
-        if not isinstance(node, Branch):
-            slot.fail(unknown(path))
-        else:
+        if isinstance(node, Branch):
             do(node, slot)
+        elif isinstance(node, Elsewhere) and question:
+            answer = node.ask(*question)
+            when_done(answer, partial(hand_on, path, answer, slot))
+        else:
+            slot.fail(unknown(path))
 
 
 def check_new(child: Child[Any] | Supervisor, under: str) -> None:
@@ -435,6 +447,19 @@ def check_new(child: Child[Any] | Supervisor, under: str) -> None:
         check_reserved(name, above or "/", child)
         if isinstance(child, Supervisor):
             place(child, f"{above}/{name}")
+
+
+def hand_on(path: str, answer: Slot[Any], slot: Slot[Any]) -> None:
+    """What the daemon of another process has answered: a word, or the children that it has there."""
+    try:
+        value = answer.take()
+    except TrouperError as error:
+        slot.fail(error)
+    else:
+        if value is None:  # it has ended
+            slot.fail(unknown(path))
+        else:
+            slot.put((value, None) if isinstance(value, str) else value)
 
 
 def unknown(path: object) -> UnknownPath:

@@ -9,25 +9,32 @@ comes when it is free, with as long a time for it, and the reload goes on withou
 
 What ends for another reason before its hook does is not counted: its next life reads its settings anyway. A reload that
 does not come about, for the daemon stops, is never answered by an empty list.
+
+A worker process reloads as a whole when its turn comes, by the reloads of its own daemon; those of one group do so side
+by side.
 """
 
 from __future__ import annotations
 
 import logging
+from collections import Counter, deque
 from functools import partial
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import trio
 
 from trouper.actors.reloading import Reload
+from trouper.daemon.notify import counted
 from trouper.events import DaemonReloaded, DaemonReloading
+from trouper.lanes.slot import when_done
+from trouper.supervision.node import Elsewhere
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterable, Iterator
 
     from trouper.actors.cell import Cell
-    from trouper.actors.reloading import Outcome
     from trouper.daemon.daemon import Daemon
     from trouper.lanes.slot import Slot
 
@@ -63,11 +70,11 @@ class Reloads:
             self.scope.cancel()
         slots, self.asked = self.asked, []
         for slot in slots:
-            slot.put(self.paths() or ("/",))  # nobody is to think that all is well
+            slot.put(self.paths() or (self.daemon.root.path,))  # nobody is to think that all is well
 
     def paths(self) -> tuple[str, ...]:
         """Of all that could reload."""
-        return tuple(cell.path for cell, _ in lives(self.daemon))
+        return tuple(node.path for node, _ in lives(self.daemon))
 
     def ended(self, _: object, error: BaseException | None) -> None:
         self.scope = None
@@ -87,44 +94,45 @@ class Reloads:
     async def all(self, scope: trio.CancelScope) -> tuple[str, ...]:
         """Have all reload; the paths of those that did not."""
         daemon = self.daemon
-        began, left, failed = daemon.world.clock(), list(lives(daemon)), list[str]()
-        count, gone = len(left), 0
+        began, left, tally = daemon.world.clock(), deque(lives(daemon)), Tally()
         log.info("reloading")
         event, free = DaemonReloading(), trio.Event()
         daemon.tell(event)
         with scope:
             if daemon.hooks.first(event, free.set):
                 await free.wait()
+            answers: dict[str, Slot[tuple[str, ...] | None]] = {}
             while left:
-                cell, generation = left[0]
-                outcome = await self.one(cell, generation)
-                gone += outcome == "gone"
-                if outcome == "failed":
-                    failed.append(cell.path)
-                del left[0]
-        failed += [cell.path for cell, _ in left]
+                node, generation = left[0]
+                if isinstance(node, Elsewhere):
+                    if node.path not in answers:
+                        answers = ask_group(left)
+                    await answers[node.path].wait()
+                    tally.add("worker", answers[node.path].take())
+                else:
+                    tally.add("actor", await self.one(node, generation))
+                left.popleft()
+        tally.failed += [node.path for node, _ in left]
         if not scope.cancel_called:
             seconds = daemon.world.clock() - began
-            level, said = (logging.ERROR, f"; not {', '.join(failed)}") if failed else (logging.INFO, "")
-            said = f"; {gone} ended meanwhile{said}" if gone else said
-            done = count - len(failed) - gone
-            log.log(level, "reloaded %d of %d actors after %.3g s%s", done, count, seconds, said)
-            daemon.tell(DaemonReloaded(seconds, tuple(failed)))
-        return tuple(failed)
+            log.log(logging.ERROR if tally.failed else logging.INFO, "reloaded %s after %.3g s%s", *tally.told(seconds))
+            daemon.tell(DaemonReloaded(seconds, tuple(tally.failed)))
+        return tuple(tally.failed)
 
-    async def one(self, cell: Cell, generation: int) -> Outcome:
-        """Have this life reload; what came of it in time."""
+    async def one(self, cell: Cell, generation: int) -> tuple[str, ...] | None:
+        """Have this life reload: its path if it did not in time; None if it ended meanwhile."""
         mail = Reload(cell, generation)
         limit: float = cell.child.choice.reload_timeout
         cell.boss.lane.do(cell.ask_reload, mail)
         if not await mail.begun.wait(limit):
             log.warning("%s: not free to reload within %g s; its on_reload comes when it is", cell.path, limit)
             when_done(mail.begun, partial(self.daemon.control.post, self.watch_late, mail, limit))
-            return "failed"
+            return (cell.path,)
         if not await mail.outcome.wait(limit):
             kill_late(mail)
-            return "failed"
-        return mail.outcome.take()
+            return (cell.path,)
+        outcome = mail.outcome.take()
+        return None if outcome == "gone" else () if outcome == "reloaded" else (cell.path,)
 
     def watch_late(self, mail: Reload, limit: float) -> None:
         """Its turn has come after all: from now on it has its time for the hook."""
@@ -134,11 +142,41 @@ class Reloads:
             when_done(mail.outcome, partial(control.post, timer.cancel))
 
 
-def when_done(slot: Slot[Any], fn: Callable[[], object]) -> None:
-    """Have `fn` called once there is a result, in the thread that gives it; at times twice."""
-    slot.wake_by(fn)
-    if slot.done:
-        fn()
+@attrs.define
+class Tally:
+    """What came of one reload."""
+
+    done: Counter[str] = attrs.field(factory=Counter)
+    all: Counter[str] = attrs.field(factory=Counter)
+    gone: int = 0
+    failed: list[str] = attrs.field(factory=list)
+
+    def add(self, kind: str, failed: tuple[str, ...] | None) -> None:
+        """One more: the paths that failed in it; None if it ended meanwhile."""
+        self.all[kind] += 1
+        self.done[kind] += failed == ()
+        self.gone += failed is None
+        self.failed += failed or ()
+
+    def told(self, seconds: float) -> tuple[str, float, str]:
+        """For the log: of what how many, and what became of the others."""
+        kinds = self.all or {"actor": 0}
+        of_all = " and ".join(f"{self.done[kind]} of {counted(self.all[kind], kind)}" for kind in kinds)
+        rest = [f"; {self.gone} ended meanwhile"] if self.gone else []
+        rest += [f"; not {', '.join(self.failed)}"] if self.failed else []
+        return of_all, seconds, "".join(rest)
+
+
+def ask_group(left: Iterable[tuple[Cell | Elsewhere, int]]) -> dict[str, Slot[tuple[str, ...] | None]]:
+    """Have those worker processes reload that come first and are of one group; their answers by their paths."""
+    answers: dict[str, Slot[tuple[str, ...] | None]] = {}
+    group = ""
+    for node, _ in left:
+        above = node.path.rpartition("/")[0]
+        if not isinstance(node, Elsewhere) or above != (group or above):
+            break
+        group, answers[node.path] = above, node.ask("reload")
+    return answers
 
 
 def kill_late(mail: Reload) -> None:
@@ -152,8 +190,12 @@ def kill_late(mail: Reload) -> None:
         cell.ref.lane.post(kill)  # once its lane turns: if another actor holds that up, it is not its fault
 
 
-def lives(daemon: Daemon) -> Iterator[tuple[Cell, int]]:
+def lives(daemon: Daemon) -> Iterator[tuple[Cell | Elsewhere, int]]:
     """The lives that have an `on_reload`, in start order; services come after the tree."""
-    for cell, state in daemon.cells():
-        if cell.child.definition.has_on_reload and state in {"running", "starting"}:
-            yield cell, cell.generation
+    for node, state in daemon.places():
+        if state not in {"running", "starting"}:
+            continue
+        if isinstance(node, Elsewhere):
+            yield node, 0
+        elif node.child.definition.has_on_reload:
+            yield node, node.generation

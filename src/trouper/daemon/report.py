@@ -12,10 +12,12 @@ from itertools import islice
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
+from trouper.actors.cell import Cell
 from trouper.daemon.watchdog import held_up_by, request_in
 from trouper.errors import show
 from trouper.lanes.stacks import coroutine_stack, thread_stack
 from trouper.lanes.thread_lane import ThreadLane
+from trouper.supervision.node import Elsewhere
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -32,9 +34,12 @@ NAME = "trouper report"
 
 
 def report(daemon: Daemon, why: str) -> None:
-    """In the control lane: write what runs to the log, unless that is under way already."""
+    """In the control lane: write what runs to the log, here and in worker processes, unless that is under way here."""
     if all(thread.name != NAME for thread in threading.enumerate()):
         tree = daemon._whole()
+        for node, _ in daemon.places():
+            if isinstance(node, Elsewhere):
+                node.ask("report", why)
         try:
             Thread(target=write, args=(daemon, why, tree), name=NAME, daemon=True).start()
         except RuntimeError as error:  # the system has none; what runs is not worth the daemon
@@ -52,7 +57,7 @@ def stacks(daemon: Daemon) -> Iterator[str]:
     lanes: list[Lane] = list(daemon.loops.values())
     threads = {thread.ident: thread.name for thread in threading.enumerate() if thread.name != NAME}
     threads.pop(daemon.control.ident, None)  # it turns, or nobody would have asked for this
-    actors = [cell for cell, _ in daemon.cells()]
+    actors = [node for node, _ in daemon.places() if isinstance(node, Cell)]
     payloads = daemon.errands()
     for lane in lanes:
         path, message = held_up_by(lane.ident)

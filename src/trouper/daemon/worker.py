@@ -27,7 +27,10 @@ import trio
 from trouper.daemon.daemon import Daemon
 from trouper.daemon.exits import FAILED, OK, WRONG_TREE, end_process
 from trouper.daemon.process import GC_THRESHOLD, SWITCH_INTERVAL, has_file
+from trouper.daemon.report import report
 from trouper.daemon.signals import Signals
+from trouper.errors import TrouperError
+from trouper.lanes.slot import Slot, when_done
 from trouper.supervision.snapshot import snapshot
 from trouper.workers.cargo import unpack
 from trouper.workers.channel import Channel
@@ -38,6 +41,7 @@ from trouper.workers.told import tell
 from trouper.workers.waiting import WiredLane
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import NoReturn
 
     from trouper.events import Event, Subscription
@@ -90,12 +94,43 @@ class Worker(Daemon):
                 self.control.post(self.answer_ping)
             case ("listening", wanted):
                 self.control.post(partial(self.listen, wanted=wanted))
+            case ("ask", number, what, args):
+                self.control.post(self.asked, number, what, args)
             case _:
                 raise AssertionError(message)
 
     def answer_ping(self) -> None:
         """In the control lane, so that an answer means that it turns."""
         self.parent.send("pong", snapshot(self.root, self.world))
+
+    def asked(self, number: int, what: str, args: tuple[Any, ...]) -> None:
+        """In the control lane: the parent asks what `ANSWERS` lists."""
+        try:
+            slot = ANSWERS[what](self, *args)
+        except TrouperError as error:
+            self.parent.send("refused", number, tell(error))
+        else:
+            when_done(slot, partial(self.control.post, self.answer, number, what, slot))
+
+    def answer(self, number: int, what: str, slot: Slot[Any]) -> None:
+        try:
+            value = slot.take()
+        except TrouperError as error:
+            self.parent.send("refused", number, tell(error))
+        else:
+            word = value[0] if what in REQUESTS else value  # and not why, which need not travel
+            self.parent.send("answer", number, word, snapshot(self.root, self.world))
+
+    def have_reloaded(self) -> Slot[tuple[str, ...]]:
+        slot: Slot[tuple[str, ...]] = Slot()
+        self.reloads.ask(slot)
+        return slot
+
+    def have_reported(self, why: str) -> Slot[None]:
+        report(self, why)
+        slot: Slot[None] = Slot()
+        slot.put(None)
+        return slot
 
     def listen(self, *, wanted: bool) -> None:
         """Tell the parent of events, if anybody listens there."""
@@ -130,6 +165,15 @@ class Worker(Daemon):
     def leave_late(self) -> NoReturn:
         self.code = self.code or FAILED
         self.leave()
+
+
+REQUESTS: dict[str, Callable[..., Slot[Any]]] = {"request": Worker._request, "resize": Worker._resize}
+ANSWERS: dict[str, Callable[..., Slot[Any]]] = {
+    **REQUESTS,
+    "children": Worker._view,
+    "reload": Worker.have_reloaded,
+    "report": Worker.have_reported,
+}
 
 
 class ToParent(logging.Handler):

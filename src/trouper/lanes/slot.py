@@ -180,6 +180,13 @@ class Slot(Generic[T]):
         return self.done
 
 
+def when_done(slot: Slot[Any], fn: Callable[[], object]) -> None:
+    """Have `fn` called once there is a result, in the thread that gives it; at times twice."""
+    slot.wake_by(fn)
+    if slot.done:
+        fn()
+
+
 def rouse_from_outside(call: Callable[[Callable[[], None]], object], rouse: Callable[[], None]) -> None:
     try:
         call(rouse)

@@ -13,6 +13,7 @@ import msgspec
 from trouper.actors.cell import Cell
 from trouper.actors.flavour import FlavourName
 from trouper.supervision.members import State
+from trouper.supervision.node import Elsewhere
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -105,20 +106,23 @@ def snapshot(root: Branch, world: World) -> Snapshot:
     return _of(root, root.path, state, world, world.clock())
 
 
-def cells(branch: Branch | Any) -> Iterator[tuple[Cell, State]]:
-    """Iterate over the actors below a supervisor, and their states, in start order: each, then what it spawned."""
+def places(branch: Branch | Any) -> Iterator[tuple[Cell | Elsewhere, State]]:
+    """Iterate over the actors below a supervisor and their states, in start order: each, then what it spawned.
+
+    In the place of those that run in another process stands that process.
+    """
     for name, state in branch.view():
         node = branch.nodes.get(name)
-        if isinstance(node, Cell):
+        if isinstance(node, Cell | Elsewhere):
             yield node, state
-            node = node.spawner
+            node = node.spawner if isinstance(node, Cell) else None
         if node is not None:
-            yield from cells(node)
+            yield from places(node)
 
 
-def count_running(actors: Iterable[tuple[Cell, State]]) -> int:
-    """How many of these actors run; quicker than a snapshot."""
-    return sum(cell.state in UP for cell, _ in actors)
+def count_running(nodes: Iterable[tuple[Cell | Elsewhere, State]]) -> int:
+    """How many actors run there; quicker than a snapshot."""
+    return sum(node.state in UP if isinstance(node, Cell) else node.count_running() for node, _ in nodes)
 
 
 def _of(node: Node | Branch, path: str, state: State, world: World, now: float) -> Snapshot:
@@ -138,9 +142,9 @@ def _of(node: Node | Branch, path: str, state: State, world: World, now: float) 
             degraded,
             () if below is None else _below(below, path, world, now),
         )
+    if isinstance(node, Elsewhere):  # which knows best
+        return node.snapshot(path, state, now, degraded=degraded)
     branch: Any = node
-    if not hasattr(branch, "spec"):  # a worker process, which knows best
-        return branch.snapshot(path, state, now, degraded=degraded)  # type: ignore[no-any-return]
     children = _below(branch, path, world, now)
     return Snapshot(path, branch.spec.kind, state, branch.generation, None, uptime, 0, degraded, children)
 

@@ -15,11 +15,13 @@ from __future__ import annotations
 
 import logging
 import signal
+from itertools import count
 from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
 
 from trouper.errors import FrameError, WorkerDied
+from trouper.lanes.slot import Slot
 from trouper.reasons import NORMAL, SHUTDOWN, Reason, crashed, start_failed
 from trouper.workers.channel import Channel
 from trouper.workers.told import rebuild
@@ -75,6 +77,10 @@ class Body:
         self.unanswered = 0
         self.deadline: Timer | None = None  # of one that takes over from another, or is taken over from
         self.picture: Snapshot | None = None
+        self.gone = False
+        self.numbers = count(1)
+        self.questions: dict[int, Slot[Any]] = {}
+        self.early: list[tuple[Any, ...]] = []  # what was asked before it was up
         launcher.users += 1
         self.scope = lane.start_task(self.live, (), self.over)
 
@@ -102,6 +108,20 @@ class Body:
     def tell(self, *message: Any) -> None:
         if self.channel is not None:
             self.channel.send(*message)
+
+    def ask(self, what: str, *args: Any) -> Slot[Any]:
+        """Ask its daemon, see `Elsewhere.ask`."""
+        slot: Slot[Any] = Slot()
+        if self.gone:
+            slot.put(None)
+            return slot
+        number = next(self.numbers)
+        self.questions[number] = slot
+        if self.up:
+            self.tell("ask", number, what, args)
+        else:
+            self.early.append(("ask", number, what, args))
+        return slot
 
     # -- its life ----------------------------------------------------------------------------------------------------
     async def live(self) -> None:
@@ -149,6 +169,10 @@ class Body:
         if error is not None and not isinstance(error, trio.Cancelled):
             self.failure = self.failure or error
         self.launcher.users -= 1
+        self.gone = True
+        questions, self.questions = self.questions, {}
+        for slot in questions.values():
+            slot.put(None)
         self.owner.body_is_gone(self)
 
     # -- what it says, in the thread that reads ----------------------------------------------------------------------
@@ -166,13 +190,27 @@ class Body:
         match message:
             case ("ready", picture):
                 self.up, self.picture = True, picture
+                early, self.early = self.early, []
+                for question in early:
+                    self.tell(*question)
                 self.owner.body_is_up(self)
             case ("pong", picture):
                 self.unanswered, self.picture = 0, picture
+            case ("answer", number, value, picture):
+                self.picture = picture
+                self.answered(number, value, None)
+            case ("refused", number, told):
+                self.answered(number, None, rebuild(told, f"process {self.pid}"))
             case ("failed", told):
                 self.failure = rebuild(told, f"process {self.pid}")
             case _:
                 self.owner.body_said(self, message)
+
+    def answered(self, number: int, value: Any, error: BaseException | None) -> None:
+        """The first answer counts."""
+        slot = self.questions.pop(number, None)
+        if slot is not None:
+            slot.put(value) if error is None else slot.fail(error)
 
     def unlink(self, error: BaseException | None) -> None:
         """In the control lane: the way to its actors is closed. If it lives, it is of no use any more."""

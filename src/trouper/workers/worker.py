@@ -9,7 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from trouper.errors import StartTimeout
+from trouper.lanes.slot import Slot
 from trouper.reasons import KILLED, timeout
+from trouper.supervision.node import Elsewhere
 from trouper.supervision.snapshot import Snapshot
 from trouper.workers.body import Body
 
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 DRAINING = 0.005  # seconds between two looks
 
 
-class Worker:
+class Worker(Elsewhere):
     """One of the processes of a group, over all its lives; a `supervision.node.Node`.
 
     Args:
@@ -124,6 +126,22 @@ class Worker:
         inside = () if body is None or body.picture is None else body.picture.children
         pid = None if body is None else body.pid
         return Snapshot(path, "worker", state, self.generation, None, uptime, 0, degraded, inside, pid)
+
+    def count_running(self) -> int:
+        """As it told with its last sign of life."""
+        picture = None if self.body is None else self.body.picture
+        nodes = () if picture is None else picture.walk()
+        return sum(node.flavour is not None and node.state == "running" for node in nodes)
+
+    def ask(self, what: str, *args: Any) -> Slot[Any]:
+        """One that is about to take over is told as well, and its answer is not waited for."""
+        if self.coming is not None:
+            self.coming.ask(what, *args)
+        if self.body is not None:
+            return self.body.ask(what, *args)
+        slot: Slot[Any] = Slot()
+        slot.put(None)
+        return slot
 
     # -- another process in the same place ---------------------------------------------------------------------------
     def replace(self, launcher: Launcher, told: Callable[[str], object]) -> bool:

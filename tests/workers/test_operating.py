@@ -1,0 +1,166 @@
+"""An operator reaches into worker processes: reloads, requests by path, reports, and what systemd is told."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import trio
+
+from tests.daemon.program import Program
+from tests.workers.cast import Idle, Reloads
+from tests.workers.house import Stage, house, kill, stage
+from trouper import (
+    Backoff,
+    DaemonReloaded,
+    Supervisor,
+    UnknownPath,
+    WorkerEnded,
+    child,
+    one_for_one,
+    pool,
+    process,
+)
+
+ROOT = Path(__file__).parents[2]
+
+
+def reloading(heard: Stage) -> Supervisor:
+    """Two workers, and an actor on either side of them."""
+    first, last = (child(Reloads, heard.path).options(name=name) for name in ("first", "last"))
+    return one_for_one(first, process(child(Reloads, heard.path), workers=2, name="cpu"), last)
+
+
+async def test_a_reload_comes_to_all_workers_when_it_is_their_turn() -> None:
+    with stage() as heard:
+        async with house(reloading(heard)) as inside:
+            assert await inside.daemon.reload() == ()
+            said = [path for [path] in await heard.hear_all(4, "reloads")]
+            assert (said[0], said[3]) == ("/first", "/last")
+            assert sorted(said[1:3]) == ["/cpu/0/reloads", "/cpu/1/reloads"]
+
+
+async def test_who_fails_in_a_worker_is_in_the_answer_and_restarted_there(caplog: pytest.LogCaptureFixture) -> None:
+    with stage() as heard:
+        heard.post("fails", 1)
+        async with house(reloading(heard), DaemonReloaded) as inside:
+            pid = await inside.pid("/cpu/1")
+            await heard.hear_all(4, "up")
+            assert await inside.daemon.reload() == ("/cpu/1/reloads",)
+            assert (await inside.until(DaemonReloaded)).failed == ("/cpu/1/reloads",)
+            assert await heard.hear("up") == ["/cpu/1/reloads", "2"]
+            assert await inside.pid("/cpu/1") == pid
+    assert "reloaded 2 of 2 actors and 1 of 2 workers after" in caplog.text
+    assert "no such setting" in caplog.text
+
+
+async def test_a_worker_that_dies_meanwhile_does_not_hold_the_reload() -> None:
+    with stage() as heard:
+        heard.post("hangs", 0)
+        async with house(reloading(heard), WorkerEnded) as inside:
+            answers: list[tuple[str, ...]] = []
+
+            async def reload() -> None:
+                answers.append(await inside.daemon.reload())
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(reload)
+                await heard.hear("reloads", "/cpu/0/reloads")
+                kill(await inside.pid("/cpu/0"))
+            assert answers == [()]
+            assert await heard.hear("reloads") in (["/last"], ["/cpu/1/reloads"])
+
+
+async def test_a_stop_does_not_wait_for_a_worker_that_reloads() -> None:
+    with stage() as heard:
+        heard.post("hangs", 0)
+        answers: list[tuple[str, ...]] = []
+        async with trio.open_nursery() as nursery, house(reloading(heard)) as inside:
+
+            async def reload() -> None:
+                answers.append(await inside.daemon.reload())
+
+            nursery.start_soon(reload)
+            await heard.hear("reloads", "/cpu/0/reloads")
+        assert set(answers[0]) >= {"/cpu/0", "/last"}
+
+
+async def test_requests_by_path_are_answered_by_the_worker() -> None:
+    with stage() as heard:
+        crew = pool(child(Idle, heard.path), size=1, name="crew")
+        each = one_for_one(child(Idle, heard.path).options(name="a"), crew)
+        async with house(one_for_one(process(each, workers=2, name="cpu"))) as inside:
+            daemon = inside.daemon
+            assert await daemon.children("/cpu/1") == [("a", "running"), ("crew", "running")]
+            assert await daemon.terminate("/cpu/1/a") == "ok"
+            assert await heard.hear("on_stop") == ["/cpu/1/a", "shutdown"]
+            assert await daemon.children("/cpu/1") == [("a", "undefined"), ("crew", "running")]
+            down = (await daemon.tree()).find("/cpu/1/a")
+            assert down is not None
+            assert down.state == "undefined"
+            assert await daemon.children("/cpu/0") == [("a", "running"), ("crew", "running")]
+            assert await daemon.restart("/cpu/1/a") == "ok"
+            assert await daemon.hold("/cpu/1/a") == "ok"
+            assert await daemon.restart("/cpu/1/a") == "held"
+            assert await daemon.release("/cpu/1/a") == "ok"
+            assert await daemon.resize("/cpu/1/crew", 3) == "ok"
+            assert len(await daemon.children("/cpu/1/crew")) == 3
+            assert await daemon.resize("/cpu/1", 3) == "not_a_pool"
+            assert await daemon.terminate("/cpu/1/nobody") == "not_found"
+            for path in ("/cpu/1/a/b", "/cpu/7/a"):
+                with pytest.raises(UnknownPath, match=path.rpartition("/")[0]):
+                    await daemon.terminate(path)
+        with pytest.raises(UnknownPath):
+            await daemon.children("/cpu/1")
+
+
+async def test_a_worker_that_is_down_answers_nothing() -> None:
+    with stage() as heard:
+        each = one_for_one(child(Idle, heard.path)).options(backoff=Backoff(first=600.0))
+        async with house(one_for_one(process(each, workers=1, name="cpu")), WorkerEnded) as inside:
+            kill(await inside.pid("/cpu/0"))
+            await inside.until(WorkerEnded)
+            with pytest.raises(UnknownPath, match="/cpu/0"):
+                await inside.daemon.children("/cpu/0")
+            with pytest.raises(UnknownPath, match="/cpu/0"):
+                await inside.daemon.terminate("/cpu/0/idle")
+            assert await inside.daemon.reload() == ()
+
+
+PROGRAM = """
+import sys
+from tests.workers.cast import Reloads
+from trouper import child, one_for_one, process, run
+
+run(one_for_one(process(child(Reloads, sys.argv[1]), workers=2, name="cpu")))
+"""
+
+
+def run_program(heard: Stage, notify: str) -> Program:
+    environment = {**os.environ, "NOTIFY_SOCKET": notify, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"}
+    command, pipe = [sys.executable, "-c", PROGRAM, heard.path], subprocess.PIPE
+    return Program(subprocess.Popen(command, env=environment, text=True, stdout=pipe, stderr=pipe))
+
+
+async def test_signals_and_systemd_know_of_workers(tmp_path: Path) -> None:
+    with stage() as heard, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(20)
+        with run_program(heard, str(tmp_path / "notify")) as program:
+            while b"STATUS=2 actors" not in manager.recv(4096):
+                pass
+            program.signal(signal.SIGHUP)
+            reloaded = [path for [path] in await heard.hear_all(2, "reloads")]
+            assert sorted(reloaded) == ["/cpu/0/reloads", "/cpu/1/reloads"]
+            program.until_logged("reloaded 2 of 2 workers after")
+            program.signal(signal.SIGUSR1)
+            program.until_logged("SIGUSR1: the tree")
+            for number in (0, 1):
+                program.until_logged(f"[/cpu/{number}] SIGUSR1: the tree")
+                program.until_logged(f"[/cpu/{number}] SIGUSR1: the trio lane")
+            assert program.stop(signal.SIGTERM) == 0
