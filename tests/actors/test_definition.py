@@ -151,9 +151,8 @@ async def generates(self: Any, message: Sample) -> None:
 
 
 async def awaits_in_one_case(self: Any, message: Sample) -> None:
-    match message.value:
-        case 0.0:
-            await trio.lowlevel.checkpoint()
+    if message.value:
+        await trio.lowlevel.checkpoint()
 
 
 @functools.wraps(awaits)

@@ -73,6 +73,8 @@ class Witness:
     # -- what the machine wants --------------------------------------------------------------------------------------
     def takes(self, action: act.Action) -> None:
         """The supervisor is about to do it: it must fit to what is."""
+        if isinstance(action, act.Start | act.Close | act.Forget):  # what it waited for in its backoff is past
+            self.delays = [delay for delay in self.delays if delay[1] != action.id]
         match action:
             case act.Start(name, generation):
                 self.starts(name, generation)
@@ -89,6 +91,7 @@ class Witness:
             case act.BootFailed() | act.Down() | act.Stopped():
                 left = [self.starting, self.up, self.stopping, self.ledger.below(self.branch.path)]
                 self.check(not any(left), f"{action}, and alive are {left}")
+                self.delays.clear()
             case _:
                 pass
 
