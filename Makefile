@@ -23,7 +23,8 @@ PYTEST := -m pytest $(HANG) -m "not long and not quiet"
 FIRST := -m pytest $(HANG) --ways 2 -m "not long and not quiet"
 OTHER := -m pytest $(HANG) --ways 1 -m "not long and not quiet and not once"
 HALVES := half-1 half-2
-# Their subject is time: they have the machine to themselves, before the parts that run side by side.
+# Their subject is time: they have the machine to themselves, before the parts that run side by side; on the other
+# Pythons with `make test-long`.
 QUIET := -m pytest $(HANG) -q -m "quiet and not long"
 
 .PHONY: $(HALVES) quiet help demo test test-long lint format coverage mutants bench clean pytest $(LINTERS)
@@ -41,13 +42,13 @@ test: .venv/dev.stamp  ## everything: linters, type checkers, tests on every Pyt
 	  if tools/find-python $$version >/dev/null; then present="$$present $$version"; else absent="$$absent $$version"; fi; \
 	done; \
 	echo "Pythons: $$main$$present; absent:$${absent:- none}"; \
-	$(MAKE) --no-print-directory -j1 quiet $$(for version in $$present; do echo quiet-$$version; done) || exit 1; \
+	$(MAKE) --no-print-directory quiet || exit 1; \
 	exec $(BIN)/python tools/side_by_side.py $(HALVES) $$(for version in $$present; do echo pytest-$$version; done) $(LINTERS)
 
 test-long: .venv/dev.stamp  ## all the tests, with the long ones; and all that are not long on every other Python
 	TROUPER_LONG=1 $(BIN)/python -m pytest -m "long or not long"
 	@for version in $(OTHERS); do \
-	  if tools/find-python $$version >/dev/null; then $(MAKE) --no-print-directory all-$$version || exit 1; fi; \
+	  if tools/find-python $$version >/dev/null; then $(MAKE) --no-print-directory -j1 quiet-$$version all-$$version || exit 1; fi; \
 	done
 
 lint: .venv/dev.stamp  ## ruff, mypy, basedpyright and the import contracts

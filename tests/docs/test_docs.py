@@ -52,6 +52,7 @@ def name_of(page: Path) -> str:
     return page.name
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("page", PROGRAMS, ids=name_of)
 def test_the_program_of_a_page_runs_and_prints_what_its_comments_say(page: Path, tmp_path: Path) -> None:
     script = tmp_path / f"{page.stem.lower()}_page.py"

@@ -14,6 +14,8 @@ import pytest
 
 from tests.examples.station import Station
 
+pytestmark = pytest.mark.once
+
 NAMES = ["store", "watcher", "sampler", "web"]
 
 

@@ -9,6 +9,8 @@ import pytest
 
 from tests.examples.station import ROOT
 
+pytestmark = pytest.mark.once
+
 EXAMPLE = "examples/testing_kit.py"
 
 

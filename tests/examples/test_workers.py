@@ -5,7 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 from tests.examples.station import ROOT
+
+pytestmark = pytest.mark.once
 
 PROGRAM = """
 import trio

@@ -31,6 +31,8 @@ from trouper import (
     process,
 )
 
+pytestmark = pytest.mark.once
+
 
 class WhoIs(Request[int]):
     """Who are you, by your process id?"""

@@ -21,6 +21,8 @@ from __future__ import annotations
 from tests.workers.cast import {deed}, Does
 from trouper import child, one_for_one, process, run
 
+pytestmark = pytest.mark.once
+
 if __name__ == "__main__":
     run(one_for_one(process(child(Does, {stage!r}, {deed}), workers=2, name="cpu", shutdown=0.5)))
 """

@@ -145,6 +145,7 @@ def depth_of(value: object) -> int:
     return 0
 
 
+@pytest.mark.once
 @settings(max_examples=60)
 @given(values)
 def test_the_depth_is_that_of_the_value(value: object) -> None:

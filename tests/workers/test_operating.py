@@ -28,6 +28,7 @@ from trouper import (
 )
 
 ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.once
 
 
 def reloading(heard: Stage) -> Supervisor:

@@ -91,6 +91,8 @@ from __future__ import annotations
 from trouper import actor, current
 from tests.workers.cast import say
 
+pytestmark = pytest.mark.once
+
 @actor(flavour="trio")
 class Says:
     stage: str
