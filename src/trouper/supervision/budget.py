@@ -10,7 +10,8 @@ What restarted at an age of `a` counts while `a < within`. What is older is drop
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple, final
+from collections import deque
+from typing import Final, final
 
 TOLD: Final = 100  # how many notes are kept
 
@@ -45,17 +46,23 @@ class Uptime:
         return (now if self._stands_at is None else self._stands_at) - self._behind
 
 
-class Counted(NamedTuple):
+@final
+class Counted:
     """One restart that may still count."""
 
-    uptime: Uptime
-    at: float
-    note: object
+    __slots__ = ("at", "counts", "note")
+
+    def __init__(self, at: float, note: object) -> None:
+        self.at = at
+        self.note = note  # it holds the failure, with its traceback and all that hangs on it
+        self.counts = True
 
 
 @final
 class Budget:
     """The restarts of one supervisor (or of one child) that still count.
+
+    Those of one uptime grow too old in the order in which they came, so each is looked at once when it does.
 
     Args:
         n: how many restarts are allowed within the window; 0 allows none.
@@ -67,12 +74,14 @@ class Budget:
         budget.add(up, 0.0), budget.add(up, 10.0), budget.add(up, 19.9)  # False, False, True
     """
 
-    __slots__ = ("_counted", "n", "within")
+    __slots__ = ("_count", "_last", "_of", "n", "within")
 
     def __init__(self, n: int, within: float) -> None:
         self.n = n
         self.within = within
-        self._counted: list[Counted] = []
+        self._of: dict[Uptime, deque[Counted]] = {}
+        self._count = 0
+        self._last: deque[Counted] = deque()
 
     def add(self, uptime: Uptime, now: float, note: object = None) -> bool:
         """Count one restart and return whether that is one too many.
@@ -83,22 +92,32 @@ class Budget:
             note: for the history.
         """
         self._forget(now)
-        counted = self._counted
-        counted.append(Counted(uptime, uptime.read(now), note))
-        if len(counted) > TOLD:  # a note holds the failure, with its traceback and all that hangs on it
-            counted[-TOLD - 1] = counted[-TOLD - 1]._replace(note=None)
-        return len(counted) > self.n
+        one = Counted(uptime.read(now), note)
+        self._of.setdefault(uptime, deque()).append(one)
+        self._count += 1
+        self._last.append(one)
+        if len(self._last) > TOLD:
+            self._last.popleft().note = None
+        return self._count > self.n
 
     def used(self, now: float) -> int:
         """How many restarts count at `now` (seconds)."""
         self._forget(now)
-        return len(self._counted)
+        return self._count
 
     @property
     def history(self) -> tuple[object, ...]:
         """The notes of what was counted when the budget was last asked, oldest first, and of many the last."""
-        return tuple(counted.note for counted in self._counted[-TOLD:])
+        return tuple(one.note for one in self._last if one.counts)
 
     def _forget(self, now: float) -> None:
-        within = self.within
-        self._counted = [one for one in self._counted if one.uptime.read(now) - one.at < within]
+        for uptime, ones in list(self._of.items()):
+            read = uptime.read(now)
+            while ones and not read - ones[0].at < self.within:
+                old = ones.popleft()
+                old.counts, old.note = False, None
+                self._count -= 1
+            if not ones:
+                del self._of[uptime]
+        while self._last and not self._last[0].counts:
+            self._last.popleft()
