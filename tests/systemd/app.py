@@ -10,7 +10,7 @@ from typing import Never
 
 import trio
 
-from trouper import Limit, Listener, Message, Ref, actor, child, listener, one_for_one
+from trouper import Limit, Listener, Message, Ref, actor, child, current, listener, one_for_one, process
 
 log = logging.getLogger("app")
 
@@ -83,8 +83,19 @@ class Talks:
     def receive(self, message: Never) -> None: ...
 
 
+@actor(flavour="trio")
+class Counts:
+    """It says that it has reloaded."""
+
+    async def on_reload(self) -> None:
+        log.info("%s has reloaded", current(self).path)
+
+    async def receive(self, message: Never) -> None: ...
+
+
 gated = one_for_one(child(Gated))
 blocking = one_for_one(blocks := child(Blocks), child(Presses, blocks.ref))
 failing = one_for_one(child(Fails), restarts=Limit(1, within=30))
 serving = one_for_one(child(Serves, listener("http")))
 talking = one_for_one(child(Talks))
+working = one_for_one(child(Counts), process(child(Counts), workers=2, name="workers"))

@@ -80,6 +80,29 @@ def test_a_reload_waits_until_all_have_reloaded(machine: Machine) -> None:
     reloads(machine, machine.install("reloads", "gated", "--type", "notify"))
 
 
+def test_worker_processes_reload_are_replaced_and_end_with_their_service(machine: Machine) -> None:
+    def processes() -> list[str]:
+        """Those of the service: the daemon, the one that starts workers, and two workers."""
+        return machine.run("cat", f"/sys/fs/cgroup/system.slice/{name}.service/cgroup.procs")[1].split()
+
+    name = machine.install("works", "working", "--watchdog", "5")
+    machine.systemctl("start", name)
+    shown = machine.until_shown(name, StatusText="3 actors, 0 restarts, 0 dead letters")
+    before = processes()
+    assert len(before) == 4
+    assert shown["MainPID"] == before[0]
+    machine.systemctl("reload", name)
+    _, journal = machine.run("journalctl", "-u", name, "--no-pager", "-o", "cat")
+    for path in ("/counts", "/workers/0/counts", "/workers/1/counts"):
+        assert f"{path} has reloaded" in journal
+    machine.run("kill", "-KILL", before[-1])
+    machine.until_shown(name, StatusText="3 actors, 1 restart, 0 dead letters")
+    assert (len(processes()), processes()[:3]) == (4, before[:3])
+    machine.systemctl("stop", name)
+    shown = machine.show(name)
+    assert (shown["ActiveState"], shown["Result"], shown["ExecMainStatus"]) == ("inactive", "success", "0")
+
+
 @pytest.mark.long
 def test_a_newer_systemd_reloads_without_a_command(newer_machine: Machine) -> None:
     name = newer_machine.install("reloads", "gated")
