@@ -176,6 +176,7 @@ def test_no_note_is_kept_of_what_does_not_count_any_more() -> None:
     assert budget.used(20.0) == 0
     assert [ref() for ref in kept] == [None] * 4
     assert budget.history == ()
+    assert not budget._of, "nor its clock"
 
 
 class Note: ...

@@ -40,6 +40,31 @@ def pool(*members: Member | str, n: int = 3, within: float = 30.0) -> Pool:
     return rig
 
 
+# -- a life that takes over from another -----------------------------------------------------------------------------
+def test_a_life_that_has_taken_over_is_the_one_whose_end_counts() -> None:
+    rig = pool("a", "b")
+    rig.dynamic.renewed("a")
+    assert rig.exited("a", 1) == [], "the one before"
+    assert rig.exited("a", 2) == [restarting("a"), Start("a", 3)]
+    assert rig.exited("b", 1) == [restarting("b"), Start("b", 2)]
+
+
+def test_only_a_child_that_runs_can_be_taken_over_from() -> None:
+    rig = pool("a")
+    rig.exited("a")
+    rig.dynamic.renewed("a")
+    rig.dynamic.renewed("nobody")
+    assert rig.started("a", 2) == []
+    assert rig.states() == {"a": "running"}
+
+
+def test_from_its_stop_on_it_is_ending() -> None:
+    rig = pool("a")
+    assert not rig.dynamic.ending
+    rig.stop()
+    assert rig.dynamic.ending
+
+
 # -- boot --------------------------------------------------------------------------------------------------------------
 def test_without_members_it_is_up_at_once() -> None:
     assert Pool().boot() == [Up()]

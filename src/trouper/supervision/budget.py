@@ -119,5 +119,3 @@ class Budget:
                 self._count -= 1
             if not ones:
                 del self._of[uptime]
-        while self._last and not self._last[0].counts:
-            self._last.popleft()
