@@ -218,7 +218,7 @@ class Dynamic:
         child = self._children.get(child_id)
         return child if child is not None and child.generation == generation and child.state in states else None
 
-    def _enter(self, child_id: str, restart: Restart, backoff: Backoff | None, before: int = 0) -> None:
+    def _enter(self, child_id: str, restart: Restart, backoff: Backoff | None, before: int) -> None:
         generation = max(before, self._floor) + 1
         self._children[child_id] = Spawn(restart, backoff, generation)
         self.actions.append(Start(child_id, generation))
