@@ -9,7 +9,8 @@ import random
 import signal
 import sys
 from pathlib import Path
-from typing import Any
+from threading import Lock
+from typing import Any, Self
 
 import pytest
 
@@ -91,6 +92,42 @@ async def test_what_a_worker_logs_is_in_the_log_of_the_daemon_with_its_place(cap
     assert (record.process, record.processName, record.levelno) == (pid, "/cpu/1", logging.ERROR)
     assert record.exc_text is not None
     assert "in log_something" in record.exc_text
+
+
+class Tint(str):
+    """A text that cannot be made again out of its pickle."""
+
+    __slots__ = ()
+
+    def __new__(cls, name: str, shade: int) -> Self:
+        return super().__new__(cls, f"{name} {shade}")
+
+
+def log_what_is_hard_to_tell(me: Any) -> None:
+    log = logging.getLogger("app.of.user")
+    log.warning("%d items", "no")
+    log.warning("odd", extra={"hosts": ["a", "b"], "held": {"lock": Lock()}, "tint": Tint("red", 7)})
+    say(me.stage, "logged")
+    current(me).sleep_sync(600)
+
+
+async def test_a_record_arrives_whatever_is_given_with_it_and_says_whose_it_is(
+    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with stage() as heard:
+        does = child(Does, heard.path, log_what_is_hard_to_tell)
+        async with house(one_for_one(process(does, name="cpu"))) as inside:
+            await heard.hear("up")
+            heard.cue()
+            await heard.hear("logged")
+            assert await inside.daemon.children("/cpu/0") == [("does", "running")]  # by the same way
+    [record] = [record for record in caplog.records if record.name == "app.of.user"]
+    said = vars(record)
+    assert (said["path"], said["generation"], said["lane"]) == ("/cpu/0/does", 1, "threading")
+    assert said["hosts"] == ["a", "b"]
+    assert "lock" in str(said["held"])
+    assert "Tint" in said["tint"]
+    assert "Logging error" in capfd.readouterr().err  # of the one that cannot be laid out, as everywhere
 
 
 async def test_an_end_runs_finally_and_atexit_and_flushes_what_was_kept_back(capfd: pytest.CaptureFixture[str]) -> None:

@@ -31,12 +31,13 @@ from trouper.daemon.report import report
 from trouper.daemon.signals import Signals
 from trouper.errors import TrouperError
 from trouper.lanes.slot import Slot, when_done
+from trouper.logs.whose import ActorFilter
 from trouper.supervision.snapshot import snapshot
 from trouper.workers.cargo import unpack
 from trouper.workers.channel import Channel
 from trouper.workers.exchange import Exchange
 from trouper.workers.forkserver import import_main, retitle
-from trouper.workers.portable import tell_event
+from trouper.workers.portable import tell_event, tell_value
 from trouper.workers.told import tell
 from trouper.workers.waiting import WiredLane
 
@@ -182,17 +183,18 @@ class ToParent(logging.Handler):
     def __init__(self, parent: Channel) -> None:
         super().__init__()
         self.parent = parent
+        self.addFilter(ActorFilter())  # here, where it is known whose code logs
 
     def emit(self, record: logging.LogRecord) -> None:
-        values = {
-            key: value
-            for key, value in vars(record).items()
-            if key not in {"args", "exc_info"} and isinstance(value, str | int | float | dict | None)
-        }
-        values["msg"], values["message"] = record.getMessage(), None
-        if record.exc_info:
-            values["exc_text"] = logging.Formatter().formatException(record.exc_info)
-        self.parent.send("log", values)
+        values = {key: tell_value(value) for key, value in vars(record).items() if key not in {"args", "exc_info"}}
+        try:
+            values["msg"], values["message"] = record.getMessage(), None
+            if record.exc_info:
+                values["exc_text"] = logging.Formatter().formatException(record.exc_info)
+        except Exception:  # noqa: BLE001 - as every handler does: a bad record must not break its actor
+            self.handleError(record)
+        else:
+            self.parent.send("log", values)
 
     def flush(self) -> None:
         self.parent.flush(FLUSH)

@@ -1,9 +1,10 @@
-"""Events on their way to another process, which publishes them there: what they hold is replaced by what can travel."""
+"""Events and log records on their way to another process: what they hold is replaced by what can travel."""
 
 from __future__ import annotations
 
 import pickle
-from typing import TYPE_CHECKING, Any
+from types import NoneType
+from typing import TYPE_CHECKING, Any, Final
 
 from trouper.errors import Words, show
 from trouper.reasons import Reason
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from trouper.events import Event
 
 ToldEvent = tuple[type, tuple[Any, ...]]
+
+PLAIN: Final = frozenset((NoneType, bool, int, float, str, Words))  # and no subclass, which may be made in its own way
 
 
 def tell_event(event: Event) -> ToldEvent:
@@ -34,7 +37,7 @@ def rebuild_event(told: ToldEvent, where: str) -> Event:
 
 def tell_value(value: Any) -> Any:
     match value:
-        case None | str() | int() | float():
+        case _ if type(value) in PLAIN:
             return value
         case Reason():
             return tell_reason(value)

@@ -21,7 +21,7 @@ from trouper.supervision.supervisor import BRANCHES
 from trouper.workers.cargo import check_travel, modules_of, pack
 from trouper.workers.exchange import Everywhere, exchange_of, lead_to, make_copies
 from trouper.workers.launcher import Launcher, main_module
-from trouper.workers.portable import rebuild_event
+from trouper.workers.portable import rebuild_event, rebuild_value
 from trouper.workers.spec import Process
 from trouper.workers.worker import Worker
 
@@ -268,7 +268,7 @@ def log_levels() -> dict[str, int]:
 
 def tell_record(path: str, values: dict[str, Any]) -> None:
     """Log what a worker logged, with who it was in front."""
-    record = logging.makeLogRecord(values)
+    record = logging.makeLogRecord({key: rebuild_value(value, path) for key, value in values.items()})
     record.processName = path
     if not record.msg.startswith(path):
         record.msg = f"[{path}] {record.msg}"
