@@ -13,16 +13,19 @@ import pytest
 import trio
 
 from tests.daemon.program import Program
-from tests.workers.cast import Idle, Reloads
+from tests.workers.cast import Does, Idle, Reloads, hang
 from tests.workers.house import Stage, house, kill, stage
 from trouper import (
     Backoff,
+    Daemon,
+    DaemonFailed,
     DaemonReloaded,
     Supervisor,
     UnknownPath,
     WorkerEnded,
     child,
     one_for_one,
+    open_daemon,
     pool,
     process,
 )
@@ -131,6 +134,27 @@ async def test_a_worker_that_is_down_answers_nothing() -> None:
             with pytest.raises(UnknownPath, match="/cpu/0"):
                 await inside.daemon.terminate("/cpu/0/idle")
             assert await inside.daemon.reload() == ()
+
+
+async def test_who_asks_a_worker_that_hangs_is_answered_at_the_end_of_the_daemon() -> None:
+    with stage() as heard, trio.fail_after(20):
+        group = process(child(Does, heard.path, hang), workers=1, name="cpu")
+        async with trio.open_nursery() as nursery:
+
+            async def ask(daemon: Daemon, asked: trio.Event) -> None:
+                asked.set()
+                with pytest.raises(UnknownPath):
+                    await daemon.children("/cpu/0")
+
+            with pytest.raises(DaemonFailed):
+                async with open_daemon(one_for_one(group), stop_within=0.2) as daemon:
+                    heard.cue()
+                    await heard.hear("hangs")
+                    asked = trio.Event()
+                    nursery.start_soon(ask, daemon, asked)
+                    await asked.wait()
+        with pytest.raises(UnknownPath):
+            await daemon.children("/cpu/0")
 
 
 PROGRAM = """

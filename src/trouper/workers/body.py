@@ -169,11 +169,15 @@ class Body:
         if error is not None and not isinstance(error, trio.Cancelled):
             self.failure = self.failure or error
         self.launcher.users -= 1
+        self.fall_silent()
+        self.owner.body_is_gone(self)
+
+    def fall_silent(self) -> None:
+        """Nothing more is heard of it; who has asked it is told so."""
         self.gone = True
         questions, self.questions = self.questions, {}
         for slot in questions.values():
             slot.put(None)
-        self.owner.body_is_gone(self)
 
     # -- what it says, in the thread that reads ----------------------------------------------------------------------
     def hear(self, message: tuple[Any, ...]) -> None:

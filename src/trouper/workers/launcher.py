@@ -162,6 +162,19 @@ class Launcher:
                 await self.reap(process, os.pidfd_open(process.pid))
             process.wait()
 
+    def drop(self) -> None:
+        """The same where no loop runs any more: at the end of a daemon that did not stop in time."""
+        control, process = self.control, self.process
+        self.control = self.process = None
+        if control is not None:
+            control.close()
+        if process is not None:
+            try:
+                process.wait(ENDING)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
     async def reap(self, process: subprocess.Popen[bytes], pidfd: int) -> None:
         """Wait for its end, and see to it that there is one."""
         try:

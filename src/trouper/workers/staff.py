@@ -188,6 +188,11 @@ class Staff(Ranks):
         last = super().ended
         self.control.start_task(self.launcher.close, (), lambda *_: last(report, reason))
 
+    def close(self, cause: BaseException | None = None) -> None:
+        super().close(cause)
+        if self.control.over:
+            self.launcher.drop()
+
     # -- one after the other -----------------------------------------------------------------------------------------
     def roll(self, ticket: Slot[Any]) -> None:
         """Replace each process by one from a fresh forkserver, one after the other; `Daemon.restart_rolling`."""

@@ -112,6 +112,8 @@ class Worker(Elsewhere):
         if not self.closed:
             self.closed = True
             self.peer.close()
+        for body in self.bodies:  # at the end of a daemon that does not wait for theirs
+            body.fall_silent()
 
     def let_go(self) -> None:
         """It got no place in the tree after all."""
