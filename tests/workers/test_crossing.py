@@ -15,6 +15,7 @@ import trio
 from tests.workers.house import house, kill
 from trouper import (
     ActorRestarted,
+    ActorStopped,
     Lost,
     Message,
     Ref,
@@ -184,6 +185,32 @@ async def test_scaling_up_and_down_under_load_fails_no_ask() -> None:
         assert len(set(answers)) == 3
         await desk.until(len(answers))
         assert inside.daemon.dead_letters == 0
+
+
+@pytest.mark.parametrize(("down", "up"), [("hold", "release"), ("terminate", "restart")])
+async def test_a_group_that_an_operator_stops_and_starts_again_has_its_addresses_again(down: str, up: str) -> None:
+    desk = Desk(2)
+    async with house(desk.tree) as inside:
+        assert await getattr(inside.daemon, down)("/desk") == "ok"
+        with pytest.raises(ActorStopped):
+            await desk.clerk.ref.ask(WhoIs())
+        assert await getattr(inside.daemon, up)("/desk") == "ok"
+        pids = {await inside.pid(f"/desk/{number}") for number in (0, 1)}
+        assert {await desk.clerk.ref.ask(WhoIs()) for _ in range(4)} == pids
+        desk.clerk.ref.send(WhoIs())
+        await desk.until(5)
+
+
+async def test_a_worker_that_was_terminated_is_reached_when_it_is_wanted_again() -> None:
+    desk = Desk(2)
+    async with house(desk.tree, WorkerEnded, WorkerStarted) as inside:
+        one = desk.group.copies(desk.clerk.ref).worker(1)
+        assert await inside.daemon.terminate("/desk/1") == "ok"
+        await inside.until(WorkerEnded)
+        with pytest.raises(ActorStopped):
+            await one.ask(WhoIs())
+        assert await inside.daemon.scale("/desk", 2) == "ok"
+        assert await one.ask(WhoIs(), timeout=20.0) == await inside.pid("/desk/1")
 
 
 @actor(flavour="trio")

@@ -137,24 +137,25 @@ async def test_a_worker_that_is_down_answers_nothing() -> None:
 
 
 async def test_who_asks_a_worker_that_hangs_is_answered_at_the_end_of_the_daemon() -> None:
-    with stage() as heard, trio.fail_after(20):
-        group = process(child(Does, heard.path, hang), workers=1, name="cpu")
-        async with trio.open_nursery() as nursery:
+    asked = trio.Event()
 
-            async def ask(daemon: Daemon, asked: trio.Event) -> None:
-                asked.set()
-                with pytest.raises(UnknownPath):
-                    await daemon.children("/cpu/0")
-
-            with pytest.raises(DaemonFailed):
-                async with open_daemon(one_for_one(group), stop_within=0.2) as daemon:
-                    heard.cue()
-                    await heard.hear("hangs")
-                    asked = trio.Event()
-                    nursery.start_soon(ask, daemon, asked)
-                    await asked.wait()
+    async def ask(daemon: Daemon) -> None:
+        asked.set()
         with pytest.raises(UnknownPath):
             await daemon.children("/cpu/0")
+
+    async def run(heard: Stage, nursery: trio.Nursery) -> None:
+        tree = one_for_one(process(child(Does, heard.path, hang), name="cpu"))
+        async with open_daemon(tree, stop_within=0.2) as daemon:
+            heard.cue()
+            await heard.hear("hangs")
+            nursery.start_soon(ask, daemon)
+            await asked.wait()
+
+    with stage() as heard, trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            with pytest.raises(DaemonFailed):
+                await run(heard, nursery)
 
 
 PROGRAM = """

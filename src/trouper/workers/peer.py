@@ -224,6 +224,13 @@ class Peer:
             cell.close(reason)
             self.world.watching.tell(cell.ref, reason)
 
+    def reopen(self) -> None:
+        """The process comes again, whose place was given up."""
+        with self.binding:
+            self.over = False
+            for cell in self.cells.values():
+                cell.reopen()
+
     @property
     def sent(self) -> int:
         """How many messages and requests were sent over this link."""

@@ -339,6 +339,13 @@ class RemoteCell:
         self.ref.queued = False
         self.bury()
 
+    def reopen(self) -> None:
+        """Somebody will come there after all; what is sent from now on waits for that."""
+        self.refuses, self.state = False, RUNNING
+        self.ref.lane = LIMBO
+        self.detach()
+        self.ref.open()
+
     def bury(self) -> None:
         """What waits is dead."""
         box = self.ref.box

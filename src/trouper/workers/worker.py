@@ -69,6 +69,9 @@ class Worker(Elsewhere):
     # -- as a node ---------------------------------------------------------------------------------------------------
     def begin(self, generation: int) -> None:
         self.generation = generation
+        if self.closed:  # it was terminated, or held
+            self.closed = False
+            self.peer.reopen()
         self.body = self.new_body(self.staff.launcher, self.peer)
 
     def new_body(self, launcher: Launcher, peer: Peer) -> Body:
