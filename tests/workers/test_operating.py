@@ -8,22 +8,26 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
 
 from tests.daemon.program import Program
-from tests.workers.cast import Does, Idle, Reloads, hang
+from tests.workers.cast import Does, Idle, Reloads, hang, say
 from tests.workers.house import Stage, house, kill, stage
 from trouper import (
+    ActorStarted,
     Backoff,
     Daemon,
     DaemonFailed,
     DaemonReloaded,
+    SpecError,
     Supervisor,
     UnknownPath,
     WorkerEnded,
     child,
+    current,
     one_for_one,
     open_daemon,
     pool,
@@ -156,6 +160,38 @@ async def test_who_asks_a_worker_that_hangs_is_answered_at_the_end_of_the_daemon
         async with trio.open_nursery() as nursery:
             with pytest.raises(DaemonFailed):
                 await run(heard, nursery)
+
+
+def operate(me: Any) -> None:
+    """As an operator inside of a worker, of which those outside are none of his."""
+    daemon = current(me).daemon
+    for path in ("/does", "/outside"):
+        try:
+            say(me.stage, path, daemon.terminate_sync(path))
+        except UnknownPath:
+            say(me.stage, path, "unknown")
+    try:
+        say(me.stage, "process", daemon.start_sync(process(child(Idle, me.stage))))
+    except SpecError as error:
+        say(me.stage, "process", error)
+    daemon.adopt(trio.sleep_forever, flavour=trio, name="extra", restart="permanent")
+    current(me).sleep_sync(600)
+
+
+async def test_a_request_within_a_worker_is_for_what_stands_there_and_no_process_is_among_that() -> None:
+    with stage() as heard:
+        tree = one_for_one(
+            child(Idle, heard.path).options(name="outside"),
+            process(child(Does, heard.path, operate), name="cpu"),
+        )
+        async with house(tree, ActorStarted) as inside:
+            assert await inside.daemon.children("/cpu/0") == [("does", "running")]  # it knows that events are wanted
+            heard.cue()
+            assert await heard.hear("/does") == ["unknown"]
+            assert await heard.hear("/outside") == ["unknown"]
+            assert "side by side" in " ".join(await heard.hear("process"))
+            await inside.until(ActorStarted, where=lambda event: event.path == "/cpu/0/adopted/extra")
+            assert await inside.daemon.children("/cpu/0/adopted") == [("extra", "running")]
 
 
 PROGRAM = """

@@ -323,7 +323,9 @@ class Operator:
         parent, _, name = path.rpartition("/")
 
         def ask(branch: Branch, slot: Slot[Any]) -> None:
-            if branch.lane is self.control:
+            if not parent and branch.path != "/":  # the root of a worker: this is the name of somebody outside
+                slot.fail(unknown(path))
+            elif branch.lane is self.control:
                 branch.request(verb, name, slot)
             else:
                 branch.lane.post(branch.request, verb, name, slot)

@@ -22,6 +22,7 @@ from threading import Thread
 from time import sleep
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import trio
 
 from trouper.daemon.daemon import Daemon
@@ -38,6 +39,7 @@ from trouper.workers.channel import Channel
 from trouper.workers.exchange import Exchange
 from trouper.workers.forkserver import import_main, retitle
 from trouper.workers.portable import tell_event, tell_value
+from trouper.workers.spec import refuse_nested
 from trouper.workers.told import tell
 from trouper.workers.waiting import WiredLane
 
@@ -46,8 +48,11 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
     from trouper.events import Event, Subscription
+    from trouper.reasons import Reason
+    from trouper.supervision.spec import Child, Supervisor
 
 FLUSH = 2.0  # seconds for the last words to the parent
+BESIDE = "/services/", "/adopted/"
 GRACE = 1.0  # seconds beyond `stop_within`, for a process whose parent is gone and that does not end
 
 
@@ -83,6 +88,10 @@ class Worker(Daemon):
     def worker_id(self) -> int:
         number: int = self.order["worker_id"]
         return number
+
+    def _start(self, child: Child[Any] | Supervisor, under: str) -> Slot[tuple[str, Reason | None]]:
+        refuse_nested(self.root.path, child)
+        return super()._start(child, under)
 
     def tell_ready(self) -> None:
         if self.stop_why is None and self.cause is None:
@@ -142,7 +151,11 @@ class Worker(Daemon):
             self.listening = None
 
     def tell_event(self, event: Event) -> None:
-        if getattr(event, "path", None) is not None:
+        """The root, and what stands beside the tree, have this worker's path there."""
+        path = getattr(event, "path", None)
+        if path is not None:
+            if path == "/" or path.startswith(BESIDE):
+                event = msgspec.structs.replace(event, path=self.root.path + path.rstrip("/"))
             self.parent.send("event", tell_event(event))
 
     def orphaned(self) -> None:

@@ -174,7 +174,7 @@ def _root_of(where: str, subtree: object) -> Supervisor:
         given = Words(f"the class {type_name(subtree)}") if isinstance(subtree, type) else subtree
         hint = f"; write child({subtree.__name__}, ...)" if isinstance(subtree, type) else ""
         raise SpecError(where, "subtree", given, f"child(...) or a supervisor{hint}")
-    _refuse_nested(where, subtree)
+    refuse_nested(where, subtree)
     if subtree.name is not None:
         raise SpecError(where, "name of the subtree", subtree.name, "none: processes are called 0, 1 ...; name those")
     for option in ("significant", "optional"):
@@ -184,9 +184,14 @@ def _root_of(where: str, subtree: object) -> Supervisor:
     return subtree
 
 
-def _refuse_nested(where: str, node: Child[Any] | Supervisor) -> None:
+def refuse_nested(where: str, node: Child[Any] | Supervisor) -> None:
+    """Refuse a part of a tree for a worker that has processes of its own.
+
+    Raises:
+        SpecError: it has.
+    """
     if isinstance(node, Process):
         given = Words(f"{show(node)} in it")
         raise SpecError(where, "subtree", given, "one without processes of its own: let them stand side by side")
     for below in node.children if isinstance(node, Supervisor) else ():
-        _refuse_nested(where, below)
+        refuse_nested(where, below)
