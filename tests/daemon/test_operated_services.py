@@ -203,7 +203,7 @@ def test_sigusr1_shows_what_stands_beside_the_tree_and_sighup_reloads_it() -> No
         [lane] = program.records("SIGUSR1: the trio lane")
         assert "\n/services/one:\n" in lane
         assert program.stop(SIGTERM) == 0
-        assert "reloaded 1 of 1 actors" in program.log
+        assert "reloaded 1 of 1 actor after" in program.log
 
 
 def test_a_second_signal_cuts_a_service_that_hangs_and_says_where() -> None:
