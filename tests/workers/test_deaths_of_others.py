@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import trio
 from tests.workers.cast import Does, Idle, hang, have_children
 from tests.workers.house import children, command_of, ended, house, is_alive, kill, stage
 from trouper import WorkerEnded, WorkerStarted, child, one_for_one, process
+from trouper.workers.forkserver import Order
 
 ROOT = Path(__file__).parents[2]
 
@@ -93,3 +96,15 @@ async def test_no_signal_reaches_a_process_group_that_others_share() -> None:
             assert os.getsid(pid) == os.getpgid(pid) == pid
             assert command_of(pid)
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_a_forkserver_whose_daemon_has_ended_before_it_is_up_ends_without_a_word() -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        order = tuple(Order("/cpu", gone.pid, [], None, [], True, 1.0))
+        code = f"from trouper.workers.forkserver import Order, main; main({theirs.fileno()}, Order(*{order!r}))"
+        command, pipe = [sys.executable, "-c", code], subprocess.PIPE
+        done = subprocess.run(command, pass_fds=[theirs.fileno()], stderr=pipe, timeout=20, check=True)
+    assert done.stderr == b""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -10,6 +12,7 @@ from tests.workers.cast import Idle
 from tests.workers.house import ended, house, is_alive, kill, stage
 from trouper import (
     ActorStarted,
+    DeadLetter,
     SpecError,
     Supervisor,
     UnknownPath,
@@ -19,6 +22,7 @@ from trouper import (
     one_for_one,
     process,
 )
+from trouper.workers.portable import rebuild_event, tell_event
 
 
 def idlers(stage: str, workers: int) -> Supervisor:
@@ -124,3 +128,14 @@ async def test_the_events_of_all_workers_are_those_of_the_daemon() -> None:
             await inside.daemon.scale("/cpu", 2)
             await inside.until(ActorStarted, where=lambda event: event.path == "/cpu/0/idle")
             await inside.until(ActorStarted, where=lambda event: event.path == "/cpu/1/idle")
+
+
+def test_a_message_of_the_main_module_is_in_an_event_as_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    cue = type("Cue", (), {"__module__": "__mp_main__"})
+    main = ModuleType("__mp_main__")
+    monkeypatch.setattr(main, "Cue", cue, raising=False)
+    with monkeypatch.context() as in_the_worker:
+        in_the_worker.setitem(sys.modules, "__mp_main__", main)
+        told = tell_event(DeadLetter("/cpu/0/idle", cue(), "nobody takes it"))
+    monkeypatch.setattr(sys.modules["__main__"], "Cue", cue, raising=False)
+    assert isinstance(getattr(rebuild_event(told, "/cpu/0"), "message"), cue)  # noqa: B009 - of one kind of event

@@ -76,6 +76,8 @@ def main(control: int, order: Order) -> NoReturn:
         importlib.import_module(WORKER)
         gc.collect()
         gc.freeze()  # what is shared with the workers stays shared: no collection writes to it
+    if os.getppid() != order.daemon:  # it has ended meanwhile
+        os._exit(0)
     try:
         Forkserver(control, order).serve()
     except BaseException:  # noqa: BLE001 - the last place to tell it

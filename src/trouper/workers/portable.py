@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pickle
+from io import BytesIO
 from types import NoneType
 from typing import TYPE_CHECKING, Any, Final
 
 from trouper.errors import Words, show
 from trouper.reasons import Reason
+from trouper.workers.peer import MAIN
 from trouper.workers.told import Told, ToldReason, rebuild, rebuild_reason, tell, tell_reason
 
 if TYPE_CHECKING:
@@ -55,9 +57,16 @@ def rebuild_value(value: Any, where: str) -> Any:
             return rebuild(value, where)
         case _:
             try:
-                return pickle.loads(value) if isinstance(value, bytes) else value  # noqa: S301 - of our own process
+                return Arrived(BytesIO(value)).load() if isinstance(value, bytes) else value
             except Exception as error:  # noqa: BLE001 - whatever a class does when it is made again
                 return Words(f"(cannot be told: {type(error).__name__}: {error})")
+
+
+class Arrived(pickle.Unpickler):
+    """What another process of ours has pickled: its main module has another name there."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        return super().find_class(MAIN.get(module, module), name)
 
 
 def travelled(value: object) -> bytes | Words:
