@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from trouper import (
     Daemon,
     DaemonFailed,
     DaemonReloaded,
+    LaneStalled,
     SpecError,
     Supervisor,
     UnknownPath,
@@ -192,6 +194,28 @@ async def test_a_request_within_a_worker_is_for_what_stands_there_and_no_process
             assert "side by side" in " ".join(await heard.hear("process"))
             await inside.until(ActorStarted, where=lambda event: event.path == "/cpu/0/adopted/extra")
             assert await inside.daemon.children("/cpu/0/adopted") == [("extra", "running")]
+
+
+def block_the_lane(me: Any) -> None:
+    """In a task that is nobody's."""
+
+    async def block() -> None:
+        time.sleep(0.5)  # noqa: ASYNC251 - on purpose
+
+    async def begin() -> None:
+        trio.lowlevel.spawn_system_task(block)
+
+    current(me).daemon.execute(begin, flavour=trio)
+
+
+async def test_a_lane_of_a_worker_that_no_actor_holds_up_is_told_as_that_of_the_worker() -> None:
+    with stage() as heard:
+        tree = one_for_one(process(child(Does, heard.path, block_the_lane), name="cpu"))
+        async with house(tree, LaneStalled, stall_after=0.1) as inside:
+            assert await inside.daemon.children("/cpu/0") == [("does", "running")]  # it knows that events are wanted
+            heard.cue()
+            stalled = await inside.until(LaneStalled)
+            assert (stalled.path, stalled.lane) == ("/cpu/0", "trio")
 
 
 PROGRAM = """

@@ -151,11 +151,11 @@ class Worker(Daemon):
             self.listening = None
 
     def tell_event(self, event: Event) -> None:
-        """The root, and what stands beside the tree, have this worker's path there."""
-        path = getattr(event, "path", None)
-        if path is not None:
-            if path == "/" or path.startswith(BESIDE):
-                event = msgspec.structs.replace(event, path=self.root.path + path.rstrip("/"))
+        """The root, what stands beside the tree, and a lane that nobody holds up have this worker's path there."""
+        path = getattr(event, "path", "")
+        if path is None or path == "/" or path.startswith(BESIDE):
+            event = msgspec.structs.replace(event, path=self.root.path + (path or "").rstrip("/"))
+        if path != "":
             self.parent.send("event", tell_event(event))
 
     def orphaned(self) -> None:
