@@ -21,6 +21,7 @@ from trouper import (
     Ref,
     Request,
     Supervisor,
+    Terminated,
     UsageError,
     WorkerEnded,
     WorkerStarted,
@@ -242,3 +243,36 @@ async def test_the_tree_shows_what_runs_in_the_workers() -> None:
         assert clerk is not None
         assert (clerk.kind, clerk.state) == ("Clerk", "running")
         assert f"process {await inside.pid('/desk/0')}" in str(snapshot)
+
+
+class Visit(Request[int]):
+    """Watch this one, and ask who it is; your process is to end when it does."""
+
+    whom: Ref[WhoIs]
+
+
+@actor(flavour="trio")
+class Host:
+    async def receive(self, message: WhoIs) -> int:
+        return os.getpid()
+
+
+@actor(flavour="trio")
+class Visitor:
+    async def receive(self, message: Visit | Terminated) -> int:
+        if isinstance(message, Terminated):
+            os._exit(7)
+        current(self).watch(message.whom)
+        return await message.whom.ask(WhoIs())
+
+
+async def test_an_actor_of_one_worker_is_reached_and_watched_from_another() -> None:
+    host, visitor = child(Host), child(Visitor)
+    hosts, visitors = process(host, workers=2, name="hosts"), process(visitor, name="visitors")
+    async with house(one_for_one(hosts, visitors), WorkerEnded) as inside:
+        for number in (0, 1):
+            there = await inside.pid(f"/hosts/{number}")
+            assert await visitor.ref.ask(Visit(hosts.copies(host.ref).worker(number))) == there
+        kill(await inside.pid("/hosts/1"))
+        ended = await inside.until(WorkerEnded, where=lambda event: event.path == "/visitors/0")
+        assert ended.reason.cause.code == 7

@@ -48,7 +48,11 @@ class Exchange:
                 cell.world = world
 
     def local(self, path: str) -> Ref[Any] | None:
-        """Who stands there in this process."""
+        """Who stands there in this process; in the daemon also who stands in a worker, for those of the others."""
+        peer = self.office.peer_of(path)
+        if peer is not None:
+            cell = peer.cells.get(path)
+            return None if cell is None else cell.ref
         daemon: Any = self.world.daemon
         try:
             return self.copies.get(path) or daemon.ref_at(path)
