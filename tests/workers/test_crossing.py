@@ -202,6 +202,22 @@ async def test_a_group_that_an_operator_stops_and_starts_again_has_its_addresses
         await desk.until(5)
 
 
+async def test_lookup_finds_what_the_subtree_declares() -> None:
+    desk = Desk(2)
+    async with house(desk.tree) as inside:
+        find, clerks = inside.daemon.lookup, desk.group.copies(desk.clerk.ref)
+        assert find(Clerk, "/desk/1/clerk") is clerks.worker(1)
+        assert find(Clerk, "/desk/*/clerk") is clerks
+        assert find(Clerk, "/desk/0/nobody") is None
+        assert find(Clerk, "/desk/7/clerk") is None
+        with pytest.raises(UsageError, match="Clerk"):
+            find(Book, "/desk/0/clerk")
+        with pytest.raises(UsageError, match="a supervisor"):
+            find(Clerk, "/desk/0")
+        assert await inside.daemon.hold("/desk") == "ok"
+        assert find(Clerk, "/desk/1/clerk") is None
+
+
 async def test_a_worker_that_was_terminated_is_reached_when_it_is_wanted_again() -> None:
     desk = Desk(2)
     async with house(desk.tree, WorkerEnded, WorkerStarted) as inside:

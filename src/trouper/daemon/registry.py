@@ -19,6 +19,7 @@ from trouper.errors import NameTaken, UsageError, show, type_name
 from trouper.supervision.place import steps_below
 from trouper.supervision.pool import Pool
 from trouper.supervision.supervisor import Branch
+from trouper.workers.remote import RemoteRef
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -94,7 +95,8 @@ class Registry:
 
         Args:
             cls: its class, or one that it is a subclass of; the ref is typed by it.
-            where: a name, or a path such as `/readers/load`; that of a pool gives its `Router`.
+            where: a name, or a path such as `/readers/load`; that of a pool gives its `Router`. Of what runs in worker
+                processes, what the tree declares is found: `/squares/0/squares`, and `/squares/*/squares` for all.
 
         Returns:
             The ref; None if nobody stands there, or who does has ended for good.
@@ -107,8 +109,8 @@ class Registry:
             `current(self).daemon.lookup(Averages, "/averages")`
         """
         wanted = definition_of(cls).cls
-        ref = self.ref_at(where) if where.startswith("/") else self.refs.get(where)
-        if ref is None or not (isinstance(ref, Router) or self.has(ref)):
+        ref = self.find(where) if where.startswith("/") else self.refs.get(where)
+        if ref is None or not (isinstance(ref, Router) or self.has(ref) or is_open_elsewhere(ref)):
             return None
         found = ref.definition.cls
         if not issubclass(found, wanted):
@@ -128,6 +130,12 @@ class Registry:
                 for name in self.names.pop(ref, ()):
                     if self.refs.get(name) is ref:
                         del self.refs[name]
+
+    def find(self, path: str) -> Ref[Any] | None:
+        """Who stands there, in this process or in a worker."""
+        exchange = self.world.exchange
+        away: Ref[Any] | None = None if exchange is None else exchange.elsewhere(path)
+        return away or self.ref_at(path)
 
     def ref_at(self, path: str) -> Ref[Any] | None:
         """Who stands there. Supervisors change their dicts in threads of their own; each look into one is atomic."""
@@ -150,3 +158,8 @@ class Registry:
             return found
         kind = node.spec.kind if isinstance(node, Branch) else "worker"
         raise UsageError(f"lookup: given {path!r}, where a supervisor ({kind}) stands, allowed: the path of an actor")
+
+
+def is_open_elsewhere(ref: Ref[Any]) -> bool:
+    """Whether this is an actor of a worker that has not ended for good."""
+    return isinstance(ref, RemoteRef) and not ref.there.refuses

@@ -49,15 +49,17 @@ class Exchange:
 
     def local(self, path: str) -> Ref[Any] | None:
         """Who stands there in this process; in the daemon also who stands in a worker, for those of the others."""
-        peer = self.office.peer_of(path)
-        if peer is not None:
-            cell = peer.cells.get(path)
-            return None if cell is None else cell.ref
         daemon: Any = self.world.daemon
         try:
-            return self.copies.get(path) or daemon.ref_at(path)
+            return self.elsewhere(path) or daemon.ref_at(path)
         except UsageError:
             return None
+
+    def elsewhere(self, path: str) -> Ref[Any] | None:
+        """In the daemon: who stands there in a worker, or, with a star, in each of them, as far as is known."""
+        peer = self.office.peer_of(path)
+        cell = None if peer is None else peer.cells.get(path)
+        return self.copies.get(path) if cell is None else cell.ref
 
     def peer(self, name: str, on_lost: Callable[[BaseException | None], object] = lambda _: None) -> Peer:
         """Make what another process is known by."""
