@@ -17,14 +17,14 @@ from tests.workers.house import children, command_of, ended, house, is_alive, ki
 from trouper import WorkerEnded, WorkerStarted, child, one_for_one, process
 from trouper.workers.forkserver import Order
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).parents[2]
 
 PROGRAM = """
 from __future__ import annotations
 from tests.workers.cast import {deed}, Does
 from trouper import child, one_for_one, process, run
-
-pytestmark = pytest.mark.once
 
 if __name__ == "__main__":
     run(one_for_one(process(child(Does, {stage!r}, {deed}), workers=2, name="cpu", shutdown=0.5)))

@@ -24,6 +24,8 @@ from trouper import (
 )
 from trouper.workers.portable import rebuild_event, tell_event
 
+pytestmark = pytest.mark.once
+
 
 def idlers(stage: str, workers: int) -> Supervisor:
     return one_for_one(process(child(Idle, stage), workers=workers, name="cpu"))
@@ -94,8 +96,6 @@ async def test_new_code_comes_in_by_a_rolling_restart(tmp_path: Path, monkeypatc
 from __future__ import annotations
 from trouper import actor, current
 from tests.workers.cast import say
-
-pytestmark = pytest.mark.once
 
 @actor(flavour="trio")
 class Says:
