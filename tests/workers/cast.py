@@ -161,3 +161,13 @@ class Reloads:
             raise ValueError("no such setting")
 
     async def receive(self, message: Never) -> None: ...
+
+
+@actor(flavour="trio")
+class Raises:
+    """It does not come up."""
+
+    async def on_start(self) -> None:
+        raise OSError("no such device")
+
+    async def receive(self, message: Never) -> None: ...

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 import trio
 
+from tests.actors.stage import until
 from tests.daemon.program import Program
-from tests.workers.cast import Does, Idle, Reloads, hang, say
+from tests.workers.cast import Does, Idle, Raises, Reloads, hang, say
 from tests.workers.house import Stage, house, kill, stage
 from trouper import (
     ActorStarted,
@@ -35,6 +36,7 @@ from trouper import (
     pool,
     process,
 )
+from trouper.daemon.notify import status_of
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.once
@@ -218,18 +220,34 @@ async def test_a_lane_of_a_worker_that_no_actor_holds_up_is_told_as_that_of_the_
             assert (stalled.path, stalled.lane) == ("/cpu/0", "trio")
 
 
+async def test_the_status_for_systemd_tells_of_what_is_degraded_in_a_worker() -> None:
+    with stage() as heard:
+        each = one_for_one(child(Idle, heard.path), child(Raises).options(optional=True, name="raises"))
+        async with house(one_for_one(process(each, workers=1, name="cpu", answer_within=0.4))) as inside:
+            await until(lambda: "DEGRADED, down: /cpu/0/raises; 1 actor, " in status_of(inside.daemon))
+
+
 PROGRAM = """
 import sys
 from tests.workers.cast import Reloads
-from trouper import child, one_for_one, process, run
+from trouper import actor, child, one_for_one, process, run
 
-run(one_for_one(process(child(Reloads, sys.argv[1]), workers=2, name="cpu")))
+WHERE = sys.argv[1]
+
+@actor(flavour="trio")
+class Here(Reloads):
+    pass
+
+if __name__ == "__main__":
+    run(one_for_one(process(child(Here, WHERE), workers=2, name="cpu")))
 """
 
 
 def run_program(heard: Stage, notify: str) -> Program:
     environment = {**os.environ, "NOTIFY_SOCKET": notify, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"}
-    command, pipe = [sys.executable, "-c", PROGRAM, heard.path], subprocess.PIPE
+    script = Path(f"{heard.path}.py")
+    script.write_text(PROGRAM)  # a main module that reads its arguments where it is imported
+    command, pipe = [sys.executable, str(script), heard.path], subprocess.PIPE
     return Program(subprocess.Popen(command, env=environment, text=True, stdout=pipe, stderr=pipe))
 
 
@@ -242,7 +260,7 @@ async def test_signals_and_systemd_know_of_workers(tmp_path: Path) -> None:
                 pass
             program.signal(signal.SIGHUP)
             reloaded = [path for [path] in await heard.hear_all(2, "reloads")]
-            assert sorted(reloaded) == ["/cpu/0/reloads", "/cpu/1/reloads"]
+            assert sorted(reloaded) == ["/cpu/0/here", "/cpu/1/here"]
             program.until_logged("reloaded 2 of 2 workers after")
             program.signal(signal.SIGUSR1)
             program.until_logged("SIGUSR1: the tree")
@@ -250,3 +268,4 @@ async def test_signals_and_systemd_know_of_workers(tmp_path: Path) -> None:
                 program.until_logged(f"[/cpu/{number}] SIGUSR1: the tree")
                 program.until_logged(f"[/cpu/{number}] SIGUSR1: the trio lane")
             assert program.stop(signal.SIGTERM) == 0
+            assert "is ignored" not in program.log, "what is left to the daemon was never for the workers"

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from trouper.events import DaemonReady, DaemonReloaded, DaemonReloading, DaemonStopping
+from trouper.supervision.node import Elsewhere
 from trouper.supervision.snapshot import count_running
 
 if TYPE_CHECKING:
@@ -182,13 +183,15 @@ class Systemd:
 
 
 def status_of(daemon: Daemon) -> str:
-    world = daemon.world
+    world, places = daemon.world, list(daemon.places())
+    down = set(world.degraded.copy())
+    down.update(*(node.degraded() for node, _ in places if isinstance(node, Elsewhere)))
     counts = [
-        counted(count_running(daemon.places()), "actor"),
+        counted(count_running(places), "actor"),
         counted(world.restarts, "restart"),
         counted(world.dead_letters, "dead letter"),
     ]
-    degraded = f"DEGRADED, down: {', '.join(sorted(world.degraded.copy()))}; " if world.degraded else ""
+    degraded = f"DEGRADED, down: {', '.join(sorted(down))}; " if down else ""
     return degraded + ", ".join(counts)
 
 

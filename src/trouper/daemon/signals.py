@@ -46,6 +46,7 @@ from trouper.events import SignalReceived
 from trouper.lanes.slot import Slot
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from typing import NoReturn
 
     from trouper.daemon.daemon import Daemon
@@ -62,9 +63,10 @@ class Signals:
 
     Args:
         daemon: whom they are for.
+        left_alone: those that are for somebody else.
     """
 
-    def __init__(self, daemon: Daemon) -> None:
+    def __init__(self, daemon: Daemon, left_alone: Collection[int] = ()) -> None:
         self.daemon = daemon
         self.came: deque[int] = deque()
         self.token: trio.lowlevel.TrioToken | None = None
@@ -76,7 +78,8 @@ class Signals:
         self.mouth.settimeout(0)  # a full one must not block the handler
         self.before: dict[int, Any] = {}
         for number in (*ENDING, *OTHERS):
-            self.install(number)
+            if number not in left_alone:
+                self.install(number)
         self.forking = local()
         os.register_at_fork(before=self.block, after_in_parent=self.unblock, after_in_child=self.disown)
 

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 
 FLUSH = 2.0  # seconds for the last words to the parent
 BESIDE = "/services/", "/adopted/"
+LEFT_TO_THE_PARENT = signal.SIGINT, signal.SIGHUP
 GRACE = 1.0  # seconds beyond `stop_within`, for a process whose parent is gone and that does not end
 
 
@@ -259,6 +260,7 @@ def main(link: int, data: int, guard: int) -> NoReturn:
         os._exit(OK)
     _, order = message
     retitle(f"trouper: worker {order['path']}")
+    sys.argv[:] = order["argv"]
     log_to(channel, order["levels"])
     parent = Parent(channel, order, guard)
     try:
@@ -280,7 +282,7 @@ def live(daemon: Worker) -> NoReturn:
     stall_after = daemon.watchdog.stall_after
     if isfinite(stall_after) and has_file(sys.stderr):
         daemon.watchdog.each_round = partial(faulthandler.dump_traceback_later, 3 * stall_after)
-    signals = Signals(daemon)
+    signals = Signals(daemon, LEFT_TO_THE_PARENT)
     try:
         trio.run(daemon.main, signals.listen)
     except BaseException as error:  # noqa: BLE001 - a bug of ours must not pass for a clean end
@@ -295,7 +297,7 @@ def settle() -> None:
     """
     with suppress(OSError):
         os.setsid()
-    for number in (signal.SIGINT, signal.SIGHUP):
+    for number in LEFT_TO_THE_PARENT:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     if "numpy.random" in sys.modules:  # which, unlike `random`, does not see to it itself

@@ -58,6 +58,10 @@ class Elsewhere:
         """How many actors run there, as far as is known."""
         raise NotImplementedError
 
+    def degraded(self) -> list[str]:
+        """The paths of those there that are down and tried for ever, as far as is known."""
+        raise NotImplementedError
+
     def ask(self, what: str, *args: Any) -> Slot[Any]:
         """Ask its daemon, now or as soon as that is up; None is the answer if it ends before it gives one.
 

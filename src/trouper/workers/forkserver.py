@@ -50,6 +50,7 @@ class Order(NamedTuple):
         daemon: the process id of who wants the workers.
         preload: modules to import.
         main: how to import what the daemon runs as `__main__`, if the workers need it: `name` or `path`, and which.
+        argv: that of the daemon, which its main module may read when it is imported.
         command: starts a new interpreter for a worker; the call of its `main` is added.
         spawn: whether that is wanted.
         grace: seconds for the workers to end by themselves after the daemon is gone.
@@ -59,6 +60,7 @@ class Order(NamedTuple):
     daemon: int
     preload: list[str]
     main: tuple[str, str] | None
+    argv: list[str]
     command: list[str]
     spawn: bool
     grace: float
@@ -71,6 +73,7 @@ def main(control: int, order: Order) -> NoReturn:
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     retitle(f"trouper: starts the workers of {order.name}")
+    sys.argv[:] = order.argv
     if not order.spawn:
         preload(order.preload, order.main)
         importlib.import_module(WORKER)

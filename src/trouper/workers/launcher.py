@@ -144,12 +144,12 @@ class Launcher:
         python = [sys.executable, *flags, "-c"]
         path = [str(Path.cwd()) if entry == "" else entry for entry in sys.path]
         again = PROLOGUE.format(path=path, module="trouper.daemon.worker")
-        order = Order(self.name, os.getpid(), self.preload, self.main, [*python, again], self.spawn, self.grace)
+        command = [*python, again]
+        order = Order(self.name, os.getpid(), self.preload, self.main, sys.argv, command, self.spawn, self.grace)
         text = PROLOGUE.format(path=path, module="trouper.workers.forkserver")
         text += f", Order; main({control.fileno()}, Order(*{tuple(order)!r}))"
         environ = {key: value for key, value in os.environ.items() if not key.startswith(NOT_INHERITED)}
-        command = [*python, text]
-        return subprocess.Popen(command, stdin=subprocess.DEVNULL, env=environ, pass_fds=[control.fileno()])  # noqa: S603 - our own
+        return subprocess.Popen([*python, text], stdin=subprocess.DEVNULL, env=environ, pass_fds=[control.fileno()])  # noqa: S603 - our own
 
     async def close(self) -> None:
         """Let go of the forkserver: it ends as soon as none of its workers is left."""

@@ -8,6 +8,7 @@ they tell: events and log records, which are the daemon's.
 from __future__ import annotations
 
 import logging
+import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
@@ -129,6 +130,7 @@ class Staff(Ranks):
             "generation": generation,
             "tree": self.cargo,
             "main": self.launcher.main,
+            "argv": sys.argv,
             "stop_within": self.spec.subtree.shutdown,
             "stall_after": daemon.watchdog.stall_after,
             "uvloop": daemon.new_loop is not None,

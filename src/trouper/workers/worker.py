@@ -138,6 +138,11 @@ class Worker(Elsewhere):
         nodes = () if picture is None else picture.walk()
         return sum(node.flavour is not None and node.state == "running" for node in nodes)
 
+    def degraded(self) -> list[str]:
+        """As it told with its last sign of life."""
+        picture = None if self.body is None else self.body.picture
+        return [] if picture is None else [node.path for node in picture.walk() if node.degraded]
+
     def ask(self, what: str, *args: Any) -> Slot[Any]:
         """One that is about to take over is told as well, and its answer is not waited for."""
         if self.coming is not None:
