@@ -166,10 +166,10 @@ def test_of_many_restarts_the_last_hundred_are_told_and_no_note_of_others_is_kep
 def test_no_note_is_kept_of_what_does_not_count_any_more() -> None:
     budget, clocks, notes = Budget(1000, within=10.0), [Uptime(), Uptime()], [Note() for _ in range(4)]
     clocks[0].pause(0.0)
-    for number, note in enumerate(notes):
-        budget.add(clocks[number % 2], 0.0, note)
+    for number in range(4):
+        budget.add(clocks[number % 2], 0.0, notes[number])
     kept = [weakref.ref(note) for note in notes]
-    del notes, note
+    del notes
     assert budget.used(10.0) == 2, "what is down does not age"
     assert [ref() is not None for ref in kept] == [True, False, True, False]
     clocks[0].run(10.0)
