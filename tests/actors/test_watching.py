@@ -757,6 +757,7 @@ def test_who_is_not_watched_and_watches_nobody_keeps_nothing(flavour: FlavourNam
         assert "watches" in vars(by.ref.cell)
         assert "watches" not in vars(watched.ref.cell)
         await daemon.terminate("/mortal")
+        await until(lambda: watched.ref.cell.state == "closed")
         await done(by)
         assert daemon.world.watching.watched == {}
 

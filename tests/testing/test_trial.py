@@ -271,7 +271,7 @@ def test_a_thread_that_blocks_elsewhere_is_named_with_its_stack() -> None:
             let_go.wait(20)
 
     it = child(Blocked).options(name="it")
-    with pytest.raises(DaemonFailed), Trial(one_for_one(it), patience=0.2) as t:  # noqa: PT012 - the end fails, too
+    with pytest.raises(DaemonFailed), Trial(one_for_one(it), patience=0.5) as t:  # noqa: PT012 - the end fails, too
         it.ref.send(Note())
         with pytest.raises(TrialStuck) as stuck:
             t.settle()
@@ -364,7 +364,7 @@ def test_a_world_without_rest_is_an_error_that_says_who_is_busy() -> None:
             current(self).self_ref.send(message)
 
     it = child(Restless)
-    with Trial(it, patience=0.2) as t:
+    with Trial(it, patience=2.0) as t:
         it.ref.send(Note())
         with pytest.raises(TrialStuck, match="trio lane"):
             t.settle()
