@@ -1,4 +1,4 @@
-"""Run make targets side by side, two per core, as tests wait a lot; and keep their output apart.
+"""Run make targets side by side, three per core, as tests wait a lot and linters are nice; and keep their output apart.
 
     side_by_side.py TARGET...
 
@@ -59,7 +59,7 @@ def make(target: str) -> Part:
 
 def main(targets: list[str]) -> int:
     """Make the targets; return the exit status."""
-    with ThreadPoolExecutor(max_workers=2 * (os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(max_workers=3 * (os.cpu_count() or 1)) as pool:
         parts = list(pool.map(make, targets))
     failed = [part for part in parts if part.failed]
     last = [*failed, *parts][0]
