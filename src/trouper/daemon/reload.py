@@ -191,7 +191,7 @@ def kill_late(mail: Reload) -> None:
 
 
 def lives(daemon: Daemon) -> Iterator[tuple[Cell | Elsewhere, int]]:
-    """The lives that have an `on_reload`, in start order; services come after the tree."""
+    """The lives that have an `on_reload`, and the worker processes, in start order; services come after the tree."""
     for node, state in daemon.places():
         if state not in {"running", "starting"}:
             continue

@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 
 FLUSH = 2.0  # seconds for the last words to the parent
 BESIDE = "/services/", "/adopted/"
-LEFT_TO_THE_PARENT = signal.SIGINT, signal.SIGHUP
+HEARD_BY_THE_PARENT = signal.SIGINT, signal.SIGHUP
 GRACE = 1.0  # seconds beyond `stop_within`, for a process whose parent is gone and that does not end
 
 
@@ -121,9 +121,12 @@ class Worker(Daemon):
         except TrouperError as error:
             self.parent.send("refused", number, tell(error))
         else:
-            when_done(slot, partial(self.control.post, self.answer, number, what, slot))
+            when_done(slot, partial(self.control.post, self.answer, number, what, slot, Slot[None]()))
 
-    def answer(self, number: int, what: str, slot: Slot[Any]) -> None:
+    def answer(self, number: int, what: str, slot: Slot[Any], first: Slot[None]) -> None:
+        """In the control lane, at times twice: only the first counts."""
+        if not first.claim():
+            return
         try:
             value = slot.take()
         except TrouperError as error:
@@ -282,7 +285,7 @@ def live(daemon: Worker) -> NoReturn:
     stall_after = daemon.watchdog.stall_after
     if isfinite(stall_after) and has_file(sys.stderr):
         daemon.watchdog.each_round = partial(faulthandler.dump_traceback_later, 3 * stall_after)
-    signals = Signals(daemon, LEFT_TO_THE_PARENT)
+    signals = Signals(daemon, HEARD_BY_THE_PARENT)
     try:
         trio.run(daemon.main, signals.listen)
     except BaseException as error:  # noqa: BLE001 - a bug of ours must not pass for a clean end
@@ -297,7 +300,7 @@ def settle() -> None:
     """
     with suppress(OSError):
         os.setsid()
-    for number in LEFT_TO_THE_PARENT:
+    for number in HEARD_BY_THE_PARENT:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     if "numpy.random" in sys.modules:  # which, unlike `random`, does not see to it itself
