@@ -579,7 +579,7 @@ def test_the_first_start_that_fails_fails_the_boot(flavour: FlavourName, host: H
     @role(flavour)
     class Third:
         async def on_start(self) -> None:
-            if current(self).path == "/work/third-3":
+            if current(self).path == "/crew/third-3":
                 raise Boom("no")
             seen("+")
 
@@ -589,10 +589,10 @@ def test_the_first_start_that_fails_fails_the_boot(flavour: FlavourName, host: H
             seen("-")
 
     with pytest.raises(DaemonFailed) as caught:
-        host.run(one_for_one(pool(child(Third), size=4, name="work")), nothing)
+        host.run(one_for_one(pool(child(Third), size=4, name="crew")), nothing)
     failed = caught.value.__cause__
     assert isinstance(failed, StartFailed)
-    assert failed.path == "/work/third-3"
+    assert failed.path == "/crew/third-3"
     assert str(failed.__cause__) == "no"
     assert seen.entries.count("+") == seen.entries.count("-")
 
