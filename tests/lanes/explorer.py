@@ -21,13 +21,16 @@ from queue import SimpleQueue
 from threading import Lock, Thread, get_ident
 from types import ModuleType, coroutine
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 from trouper.actors import ref as ref_module
 from trouper.actors import steps as steps_module
 from trouper.actors import watching as watching_module
+from trouper.lanes import doorbell as doorbell_module
 from trouper.lanes import lane as lane_module
 from trouper.lanes import loop_lane as loop_module
 from trouper.lanes import thread_lane as thread_module
+from trouper.lanes import trio_lane as trio_module
 from trouper.lanes.loop_lane import LoopLane
 from trouper.workers import link as link_module
 from trouper.workers import remote as remote_module
@@ -43,12 +46,12 @@ TRACED = frozenset(
     str(getsourcefile(module))
     for module in (
         *(lane_module, loop_module, thread_module, ref_module, steps_module, watching_module),
-        *(link_module, remote_module),
+        *(link_module, remote_module, doorbell_module, trio_module),
     )
 )
 VARIABLES = frozenset(
     {"box", "queued", "parked", "pending", "over", "accepts", "refuses", "run", "step", "state", "watched", "watches"}
-    | {"dirty", "frames", "out", "blocked", "starved", "sent", "taken", "left"}
+    | {"dirty", "frames", "out", "blocked", "starved", "sent", "taken", "left", "rung", "closed"}
 )  # written by one, read by the other
 TOUCHES = ("LOAD_ATTR", "LOAD_METHOD", "STORE_ATTR")
 TESTS = (
@@ -88,16 +91,18 @@ def compiled(module: ModuleType, *mutations: Mutation) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Code:
-    """The parts of the package that are explored. `ref` is a namespace whose clocks, locks and marks are ours."""
+    """The parts of the package that are explored, as namespaces whose clocks, locks and files are ours."""
 
     lane: dict[str, Any]
     ref: dict[str, Any]
+    doorbell: dict[str, Any]
+    trio: dict[str, Any]
 
     @classmethod
     def of(cls, *mutations: Mutation) -> Code:
         lane = compiled(lane_module, *mutations)
         lane["HELD"] = lane_module.HELD  # the steps, which are not compiled anew, return this one
-        return cls(lane, compiled(ref_module, *mutations))
+        return cls(lane, *(compiled(module, *mutations) for module in (ref_module, doorbell_module, trio_module)))
 
 
 # -- the token ---------------------------------------------------------------------------------------------------------
@@ -256,7 +261,7 @@ def let_loop_run() -> Generator[None, None, None]:
 class Loop:
     """The event loop of an explored lane: what a flavour adds to `LoopLane`, played by hand."""
 
-    pause, wake = LoopLane.pause, LoopLane.wake
+    pause, park, wake = LoopLane.pause, LoopLane.park, LoopLane.wake
     lie_down, get_up = LoopLane.lie_down, LoopLane.get_up
 
     token: Token
@@ -308,11 +313,77 @@ class Loop:
         return True
 
 
-def looped(lane_class: Any, token: Token) -> Any:
-    """A lane of this class, with nothing replaced but the loop."""
-    looped_class: Any = type("Looped", (Loop, lane_class), {})
+class Counter:
+    """The counter of the kernel behind a doorbell, in place of `os` there."""
+
+    EFD_NONBLOCK = EFD_CLOEXEC = 0
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.awaited = False
+
+    def eventfd(self, count: int, flags: int) -> int:
+        return 3
+
+    def write(self, fd: int, data: bytes) -> None:
+        self.count += 1
+
+    def read(self, fd: int, size: int) -> None:
+        if not self.count:
+            raise BlockingIOError
+        self.count = 0
+
+    def close(self, fd: int) -> None: ...
+
+    async def wait_readable(self, fd: int) -> None:
+        self.awaited = True
+        while not self.count:
+            await let_loop_run()
+        self.awaited = False
+
+
+class AtTheDoor(Loop):
+    """The trio loop of an explored lane: its only dispatcher sleeps at the door."""
+
+    spares: tuple[()] = ()
+    counter: Counter
+    door: Any
+
+    def begin(self, token: Token) -> None:
+        super().begin(token)
+        lane: Any = self
+        LoopLane.open_door(lane, self, self.calls.append)
+
+    def call_from_outside(self, fn: Callable[[], object]) -> None:
+        lane: Any = self
+        LoopLane.call_from_outside(lane, fn)
+
+    def run_loop(self) -> bool:
+        """What is due in the loop, until somebody has rung. False: nobody ever will."""
+        if self.counter.awaited and not self.counter.count:
+            if not self.timers:
+                return self.token.wait_until(LANE, lambda: self.counter.count)
+            self.timers.popleft()()
+        return True
+
+
+def looped(code: Code, token: Token, *, door: bool = False) -> Any:
+    """A lane with nothing replaced but the loop: that of asyncio, or that of trio, with its `door`."""
+    bases: tuple[Any, ...] = (Loop, code.lane["Lane"])
+    names: dict[str, Any] = {}
+    if door:
+        counter, trio_lane = Counter(), code.trio["TrioLane"]
+        code.doorbell.update({"os": counter, "RLock": lambda: TokenLock(token)})
+        code.trio.update({"wait_readable": counter.wait_readable, "cancel_shielded_checkpoint": let_loop_run})
+        bases = (AtTheDoor, code.lane["Lane"])
+        names = {
+            "counter": counter,
+            **{name: vars(trio_lane)[name] for name in ("attended", "checkpoint", "park", "wake")},
+        }
+    looped_class: Any = type("Looped", bases, names)
     lane = looped_class("explored", slice_after=0.5)
-    lane.begin(token)
+    with patch.object(loop_module, "Doorbell", code.doorbell["Doorbell"]):
+        lane.begin(token)
     return lane
 
 

@@ -451,7 +451,7 @@ def test_five_hundred_handlers_can_be_suspended_at_once_and_few_spares_are_kept(
             for number, one in enumerate(children):
                 one.ref.send(Call(crowd.handler(number)))
             await settled(crowd.all_began)
-            assert await ask(counter.ref, tasks) >= before + 500
+            assert await ask(counter.ref, tasks) > 500  # one for each of them, and one that dispatches
             for slot in crowd.free:
                 slot.put(None)
             await settled(crowd.all_done)

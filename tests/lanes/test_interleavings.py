@@ -6,18 +6,21 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from itertools import count
 from threading import get_ident
 from typing import Any
 
 import pytest
 
-from tests.lanes.explorer import Code, Explorer, Findings, Mutation, Story, Token, TokenBell, TokenLock, looped
+from tests.lanes.explorer import LANE, Code, Explorer, Findings, Mutation, Story, Token, TokenBell, TokenLock, looped
 from trouper import Mailbox, Message, actor
 from trouper.actors import ref as ref_module
 from trouper.actors.definition import definition_of
 from trouper.actors.steps import step_plain
+from trouper.lanes import doorbell as doorbell_module
 from trouper.lanes import lane as lane_module
+from trouper.lanes import trio_lane as trio_module
 from trouper.lanes.thread_lane import ThreadLane
 
 LONG = bool(os.environ.get("TROUPER_LONG"))
@@ -43,12 +46,18 @@ class Stage:
     """A lane, an actor in it, and what came of the messages."""
 
     def __init__(
-        self, code: Code, token: Token, *, clock: Callable[[], float] = lambda: 0.0, mailbox: Mailbox | None = None
+        self,
+        code: Code,
+        token: Token,
+        *,
+        clock: Callable[[], float] = lambda: 0.0,
+        mailbox: Mailbox | None = None,
+        door: bool = False,
     ) -> None:
         code.lane["perf_counter"] = clock
         code.ref["boxes"] = TokenLock(token)
         self.code = code
-        self.lane = looped(code.lane["Lane"], token)
+        self.lane = looped(code, token, door=door)
         self.got: list[int] = []
         self.ref = self.make_ref(mailbox or Mailbox())
 
@@ -110,18 +119,51 @@ def releasing(code: Code, token: Token) -> Story:
     return stage.story(stage.lane.live, lambda: stage.send(1, 2))
 
 
-def parking(code: Code, token: Token) -> Story:
+def parking(code: Code, token: Token, *, door: bool = False) -> Story:
     """The lane has nothing to do and parks."""
-    stage = Stage(code, token)
+    stage = Stage(code, token, door=door)
     stage.ref.box = deque()
     return stage.story(stage.lane.live, lambda: stage.send(1))
 
 
-def parking_again(code: Code, token: Token) -> Story:
+def parking_again(code: Code, token: Token, *, door: bool = False) -> Story:
     """It parks, is woken, handles, parks."""
-    stage = Stage(code, token)
+    stage = Stage(code, token, door=door)
     stage.ref.box = deque()
     return stage.story(stage.lane.live, lambda: stage.send(1, 2))
+
+
+def parking_at_the_door(code: Code, token: Token) -> Story:
+    return parking(code, token, door=True)
+
+
+def parking_again_at_the_door(code: Code, token: Token) -> Story:
+    return parking_again(code, token, door=True)
+
+
+def calling_at_the_door(code: Code, token: Token) -> Story:
+    """Another thread has something called in the loop, whether the lane sleeps or not."""
+    stage = Stage(code, token, door=True)
+    stage.ref.box = deque([Note(0)])
+    stage.ref.queued = True
+    stage.lane.ready.append(stage.ref)
+    calls = [partial(stage.got.append, n) for n in (1, 2)]
+    return Story(stage.lane.live, lambda: [*map(stage.lane.door.call, calls)], lambda: sorted(stage.got))
+
+
+def calling_at_a_door_that_closes(code: Code, token: Token) -> Story:
+    """Nobody sleeps there any more, but the loop goes on."""
+    stage = Stage(code, token, door=True)
+    loop: deque[Callable[[], object]] = deque()
+    stage.lane.door.otherwise = loop.append
+
+    def close_and_go_on() -> None:
+        stage.lane.door.close()
+        while token.wait_until(LANE, lambda: loop):
+            loop.popleft()()
+
+    calls = [partial(stage.got.append, n) for n in (1, 2)]
+    return Story(close_and_go_on, lambda: [*map(stage.lane.door.call, calls)], lambda: stage.got)
 
 
 def first_message(code: Code, token: Token) -> Story:
@@ -134,9 +176,9 @@ def first_message(code: Code, token: Token) -> Story:
     return Story(stage.lane.live, lambda: stage.send(2), lambda: sorted(stage.got))
 
 
-def own_timer(code: Code, token: Token) -> Story:
+def own_timer(code: Code, token: Token, *, door: bool = False) -> Story:
     """A timer of the lane wakes it while another thread does."""
-    stage = Stage(code, token)
+    stage = Stage(code, token, door=door)
     stage.ref.box = deque()
     stage.lane.timers.append(lambda: stage.send(1))
     return Story(
@@ -144,10 +186,18 @@ def own_timer(code: Code, token: Token) -> Story:
     )
 
 
-def orders(code: Code, token: Token) -> Story:
+def own_timer_at_the_door(code: Code, token: Token) -> Story:
+    return own_timer(code, token, door=True)
+
+
+def orders(code: Code, token: Token, *, door: bool = False) -> Story:
     """Another thread posts orders."""
-    stage = Stage(code, token)
+    stage = Stage(code, token, door=door)
     return stage.story(stage.lane.live, lambda: [stage.lane.post(stage.got.append, n) for n in (1, 2)])
+
+
+def orders_at_the_door(code: Code, token: Token) -> Story:
+    return orders(code, token, door=True)
 
 
 def dropping_the_oldest(code: Code, token: Token) -> Story:
@@ -219,6 +269,12 @@ STORIES: dict[Tell, object] = {
     orders: [1, 2],
     dropping_the_oldest: ([1, 2, 3], 3),
     the_end: [1, 2],
+    parking_at_the_door: [1],
+    parking_again_at_the_door: [1, 2],
+    calling_at_the_door: [0, 1, 2],
+    calling_at_a_door_that_closes: [1, 2],
+    own_timer_at_the_door: ([1, 2, 3], [2, 3]),
+    orders_at_the_door: [1, 2],
     thread: [1, 2],
     thread_in_its_inbox: [1, 2],
 }
@@ -296,7 +352,49 @@ MAKE_THE_BOX = """\
 """
 LOOK_AGAIN_WHETHER_FULL = "        return self.has_room() or self.overflow(item)"
 
+ANSWER = """\
+        self.rung = False
+        calls = self.calls
+        while calls:
+            calls.popleft()()
+"""
+FORGET_AFTER_THE_LOOK = """\
+        calls = self.calls
+        while calls:
+            calls.popleft()()
+        self.rung = False
+"""
+CALL_AND_RING = """\
+        self.calls.append(fn)
+        self.ring()
+"""
+RING_AND_CALL = """\
+        self.ring()
+        self.calls.append(fn)
+"""
+LAST_ANSWER = "        self.answer()\n\n\ndef open_counter"
+
 MUTANTS: dict[str, tuple[Tell, tuple[Mutation, ...]]] = {
+    "the bell is forgotten after the look for calls": (
+        calling_at_the_door,
+        (Mutation(doorbell_module, ANSWER, FORGET_AFTER_THE_LOOK),),
+    ),
+    "the bell is rung before the call is there": (
+        calling_at_the_door,
+        (Mutation(doorbell_module, CALL_AND_RING, RING_AND_CALL),),
+    ),
+    "the bell is closed and answered no more": (
+        calling_at_a_door_that_closes,
+        (Mutation(doorbell_module, LAST_ANSWER, "\n\ndef open_counter"),),
+    ),
+    "a call at a door that was closed is for nobody": (
+        calling_at_a_door_that_closes,
+        (Mutation(doorbell_module, "            self.otherwise(self.answer)\n", "            pass\n"),),
+    ),
+    "who sleeps at the door does not go on where it finds the lane parked": (
+        orders_at_the_door,
+        (Mutation(trio_module, "while not parked:", "while True:"),),
+    ),
     "a turn clears the mark and looks no more": (
         handling,
         (Mutation(lane_module, LAST_LOOK_OF_A_TURN, ""),),

@@ -88,6 +88,8 @@ class Witness:
                 (self.held.add if held else self.held.discard)(self.branch.nodes[name])
             case act.Close(name) | act.Forget(name):
                 self.check(not self.ledger.at(self.branch.below(name)), f"{action}, and it is alive")
+                if isinstance(action, act.Forget):  # declared, it is there again after a restart of its supervisor
+                    self.held.discard(self.branch.nodes.get(name))
             case act.BootFailed() | act.Down() | act.Stopped():
                 left = [self.starting, self.up, self.stopping, self.ledger.below(self.branch.path)]
                 self.check(not any(left), f"{action}, and alive are {left}")

@@ -89,7 +89,8 @@ class Cell(Reloading):
         variables: Variables = self.world.context.copy()
         run = ref.run = variables.run
         run(handling.set, self)
-        run(life.set, self.generation)
+        if self.generation > 1:
+            run(life.set, self.generation)
         ref.queued = True
         ref.step = step_start
         lane.enqueue(ref)

@@ -9,7 +9,7 @@ from threading import Lock, get_ident
 from typing import TYPE_CHECKING, Any, Protocol
 
 from trouper.actors.ask import Ask
-from trouper.actors.speaker import ABOUT
+from trouper.actors.speaker import ABOUT, life
 from trouper.actors.watching import Watching
 from trouper.errors import show
 from trouper.events import Bus, DeadLetter, MailboxOverflow
@@ -90,6 +90,7 @@ class World:
         self.fatal = fatal
         self.spawner = spawner
         self.context = context
+        context.run(life.set, 1)  # most lives are the first; the others set their own
         self.clock = clock
         self.thread_lane = thread_lane
         self.random = random or Random()

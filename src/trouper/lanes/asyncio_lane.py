@@ -75,17 +75,22 @@ class AsyncioLane(LoopLane):
         self.spares = []
         self.tasks: set[asyncio.Task[Any]] = set()
         self.closing = asyncio.Event()
+        door = self.open_door(self.loop, self.loop.call_soon_threadsafe)
+        self.loop.add_reader(door.fd, door.answer)
         self.spawn_dispatcher()
         started()
         try:
             await self.until_closed()
         finally:
             self.over = True  # before the tasks are cancelled: a dispatcher ignores stray cancellations until then
-            for task in list(self.tasks):
-                task.cancel()
-            if self.tasks:
-                await asyncio.wait(self.tasks, timeout=1)
-            self.bury_late()
+            try:
+                for task in list(self.tasks):
+                    task.cancel()
+                if self.tasks:
+                    await asyncio.wait(self.tasks, timeout=1)
+            finally:
+                self.loop.remove_reader(door.fd)
+                self.end(self.loop)
 
     async def until_closed(self) -> None:
         await self.closing.wait()
@@ -96,13 +101,6 @@ class AsyncioLane(LoopLane):
 
     def now(self) -> float:
         return self.loop.time()
-
-    def call_from_outside(self, fn: Callable[[], object]) -> None:
-        try:
-            self.loop.call_soon_threadsafe(fn)
-        except RuntimeError:  # the loop is closed
-            self.over = True
-            self.bury_late()
 
     def call_later(self, seconds: float, fn: Callable[..., object], *args: Any) -> asyncio.TimerHandle:
         return self.loop.call_later(seconds, self.post, fn, *args)

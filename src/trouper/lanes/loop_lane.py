@@ -27,6 +27,7 @@ from types import coroutine
 from typing import TYPE_CHECKING, Any, Protocol
 
 from trouper.errors import LeakedScope
+from trouper.lanes.doorbell import Doorbell, doorbells
 from trouper.lanes.lane import Lane, Spoiled
 
 if TYPE_CHECKING:
@@ -90,6 +91,27 @@ class LoopLane(Lane):
 
     bed: Any
     spares: list[Any]
+    door: Doorbell
+
+    def open_door(self, loop: object, otherwise: Callable[[Callable[[], object]], object]) -> Doorbell:
+        """From now on other threads can wake it: the lane of this loop, or of the run with this trio token."""
+        door = self.door = doorbells[loop] = Doorbell(otherwise)
+        return door
+
+    def end(self, loop: object) -> None:
+        """The last thing in its loop: what other threads sent is buried."""
+        self.over, self.parked = True, False
+        if doorbells.get(loop) is self.door:  # else another lane in the loop of a host has its own
+            del doorbells[loop]
+        self.door.close()
+        self.bury_late()
+
+    def call_from_outside(self, fn: Callable[[], object]) -> None:
+        try:
+            self.door.call(fn)
+        except RuntimeError:  # the loop is over
+            self.over = True
+            self.bury_late()
 
     async def dispatch(self) -> None:
         """The life of one dispatcher, until the lane ends or there are spares enough."""
@@ -159,7 +181,11 @@ class LoopLane(Lane):
         if self.ready or self.incoming or self.orders:
             await self.checkpoint()
         elif self.idle():
-            await self.doze(self.lie_down, self.get_up)
+            await self.park()
+
+    async def park(self) -> None:
+        """Sleep until there is something to do."""
+        await self.doze(self.lie_down, self.get_up)
 
     def lie_down(self, bed: Any) -> None:
         self.bed = bed

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import trio
 
+from trouper.lanes.doorbell import doorbells
 from trouper.lanes.hygiene import in_trio_run
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ class Slot(Generic[T]):
 
     async def _wait_trio(self, timeout: float | None) -> None:
         task, token = trio.lowlevel.current_task(), trio.lowlevel.current_trio_token()
-        asleep = True
+        door, asleep = doorbells.get(token), True
 
         def rouse() -> None:
             nonlocal asleep
@@ -124,7 +125,7 @@ class Slot(Generic[T]):
             if trio.lowlevel.in_trio_run() and trio.lowlevel.current_trio_token() is token:
                 rouse()
             else:
-                rouse_from_outside(token.run_sync_soon, rouse)
+                rouse_from_outside(token.run_sync_soon if door is None else door.call, rouse)
 
         self._wake = wake
         if self.done:
@@ -138,6 +139,7 @@ class Slot(Generic[T]):
 
     async def _wait_asyncio(self, timeout: float | None) -> None:
         loop = asyncio.get_running_loop()
+        door = doorbells.get(loop)
         bed: asyncio.Future[None] = loop.create_future()
 
         def rouse() -> None:
@@ -148,7 +150,7 @@ class Slot(Generic[T]):
             if asyncio._get_running_loop() is loop:
                 rouse()
             else:
-                rouse_from_outside(loop.call_soon_threadsafe, rouse)
+                rouse_from_outside(loop.call_soon_threadsafe if door is None else door.call, rouse)
 
         self._wake = wake
         if self.done:

@@ -1,4 +1,9 @@
-"""The trio lane: guards are cancel scopes, beds are tasks."""
+"""The trio lane: guards are cancel scopes, beds are tasks.
+
+One dispatcher that has nothing to do sleeps at the door, where other threads ring, and goes on when they do: to wake a
+second task for that would take another pass of the loop, which costs more than all the rest. Others sleep as spares.
+What wakes the lane from within rouses a spare; only where there is none it rings, too, which takes system calls.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +18,7 @@ from trio.lowlevel import (
     current_task,
     enable_ki_protection,
     reschedule,
+    wait_readable,
     wait_task_rescheduled,
 )
 
@@ -63,6 +69,7 @@ class TrioLane(LoopLane):
     """All trio code of a daemon. `main` is what its loop runs; the control lane is one of these, too."""
 
     flavour = "trio"
+    attended = False  # somebody sleeps at the door
 
     async def main(self, started: Callable[[], object]) -> None:
         """Run until `close`. `started` is called when orders and messages are handled."""
@@ -73,10 +80,12 @@ class TrioLane(LoopLane):
         self.timers = Timers()
         self.alarm = trio.CancelScope()
         self.closing = trio.Event()
+        self.open_door(self.token, self.token.run_sync_soon)
         try:
             async with trio.open_nursery() as self.nursery:
                 self.nursery.start_soon(self.keep_time)
-                self.spawn_dispatcher()
+                for _ in ("at the door", "a spare"):
+                    self.spawn_dispatcher()
                 started()
                 try:
                     await self.closing.wait()
@@ -84,19 +93,11 @@ class TrioLane(LoopLane):
                     self.over = True  # before the dispatchers are cancelled: they ignore stray cancellations until then
                 self.nursery.cancel_scope.cancel()
         finally:
-            self.over = True
-            self.bury_late()
+            self.end(self.token)
 
     def close(self) -> None:
         """End the lane, in its own thread."""
         self.closing.set()
-
-    def call_from_outside(self, fn: Callable[[], object]) -> None:
-        try:
-            self.token.run_sync_soon(fn)
-        except trio.RunFinishedError:
-            self.over = True
-            self.bury_late()
 
     # -- timers ------------------------------------------------------------------------------------------------------
     def call_later(self, seconds: float, fn: Callable[..., object], *args: Any) -> HeapTimer:
@@ -127,7 +128,35 @@ class TrioLane(LoopLane):
         await self.dispatch()
 
     async def checkpoint(self) -> None:
+        if self.door.rung:  # and perhaps nobody is there: all are busy
+            self.door.answer()
         await cancel_shielded_checkpoint()
+
+    async def park(self) -> None:
+        if self.attended:
+            await self.doze(self.spares.append, self.up_again)
+            return
+        door, parked = self.door, False
+        self.attended = True
+        try:
+            while not parked:  # else somebody else goes on already
+                await wait_readable(door.fd)
+                parked, self.parked = self.parked, False
+                door.answer()
+        finally:
+            self.attended = self.parked = False
+
+    def up_again(self, bed: trio.lowlevel.Task) -> None:
+        """A spare goes on that nobody has roused."""
+        self.forget_spare(bed)
+        self.parked = False
+
+    def wake(self) -> None:
+        if self.spares:
+            self.parked = False
+            self.rouse(self.spares.pop())
+        else:
+            self.door.ring()  # who sleeps there goes on, for it finds the lane parked
 
     async def breathe(self) -> None:
         await trio.lowlevel.checkpoint()
