@@ -9,6 +9,7 @@ import os
 import threading
 import tracemalloc
 from collections import Counter
+from contextvars import Context
 from functools import partial
 from operator import eq
 from typing import Any
@@ -221,7 +222,7 @@ def test_the_lane_has_turns_for_others_while_two_thousand_children_are_stopped(l
 def test_the_records_of_many_actors_are_looked_through_seldom() -> None:
     """Else each dead letter of a new actor costs a look at those of all others."""
     never: Any = None
-    world = World(lane=never, control=never, fatal=never, spawner=never, context=never, clock=lambda: 1.0)
+    world = World(lane=never, control=never, fatal=never, spawner=never, context=Context(), clock=lambda: 1.0)
     looks: list[int] = []
     look = world.forget_quiet
 
