@@ -455,11 +455,13 @@ MUTANTS: dict[str, tuple[Tell, tuple[Mutation, ...]]] = {
 }
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(("tell", "mutations"), MUTANTS.values(), ids=MUTANTS)
 def test_a_mutant_of_the_argument_is_found(explorer: Explorer, tell: Tell, mutations: tuple[Mutation, ...]) -> None:
     assert explore(explorer, tell, Code.of(*mutations), stride=4).wrong is not None
 
 
+@pytest.mark.once
 def test_the_same_schedules_are_tried_each_time(explorer: Explorer) -> None:
     tell, mutations = MUTANTS["a turn clears the mark and looks no more"]
     first, second = (explore(explorer, tell, Code.of(*mutations)) for _ in range(2))

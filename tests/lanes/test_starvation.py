@@ -33,7 +33,7 @@ def lateness(switch_interval: str = "own", slice_after: str = "own") -> dict[str
 # one, a daemon that starves its threads every other time it is started would pass.
 SAMPLES = 400
 STOLEN = 0.03  # of the processors' time
-VOID = 4  # such runs until there is no use in going on
+VOID = 3  # such runs until there is no use in going on
 
 
 @pytest.mark.quiet

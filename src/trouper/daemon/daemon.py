@@ -245,6 +245,7 @@ class Daemon(Operator, Registry, Payloads):
                 nursery.start_soon(self.run_control, nursery, started)
                 await started.wait()
                 begun()
+                self.watchdog.make_round()
                 for watch in (self.watchdog.watch, *self.companions):
                     nursery.start_soon(watch)
                 self.control.post(self.begin)

@@ -63,13 +63,17 @@ class Watchdog:
         self.stalls = 0
 
     async def watch(self) -> None:
-        """Make rounds until cancelled."""
+        """Make rounds until cancelled, after the first one."""
         while True:
-            now = trio.current_time()
-            for lane in self.lanes():
-                self.look_at(lane, now)
-            self.each_round()
             await trio.sleep(self.stall_after / 4)
+            self.make_round()
+
+    def make_round(self) -> None:
+        """Look at each lane. The first round comes before the first actor, who may hold the interpreter's lock."""
+        now = trio.current_time()
+        for lane in self.lanes():
+            self.look_at(lane, now)
+        self.each_round()
 
     def look_at(self, lane: Lane, now: float) -> None:
         knock = self.knocked.get(lane)
