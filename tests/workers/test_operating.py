@@ -196,6 +196,11 @@ async def test_a_request_within_a_worker_is_for_what_stands_there_and_no_process
             assert "side by side" in " ".join(await heard.hear("process"))
             await inside.until(ActorStarted, where=lambda event: event.path == "/cpu/0/adopted/extra")
             assert await inside.daemon.children("/cpu/0/adopted") == [("extra", "running")]
+            shown = [node.path for node in (await inside.daemon.tree()).walk()]
+            assert shown[-3:] == ["/cpu/0/does", "/cpu/0/adopted", "/cpu/0/adopted/extra"]
+            assert await inside.daemon.terminate("/cpu/0/adopted/extra") == "ok"
+            assert await inside.daemon.children("/cpu/0/adopted") == []
+            assert (await inside.daemon.tree()).find("/cpu/0/adopted") is None
 
 
 def block_the_lane(me: Any) -> None:

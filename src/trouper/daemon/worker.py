@@ -33,7 +33,6 @@ from trouper.daemon.signals import Signals
 from trouper.errors import TrouperError
 from trouper.lanes.slot import Slot, when_done
 from trouper.logs.whose import ActorFilter
-from trouper.supervision.snapshot import snapshot
 from trouper.workers.cargo import unpack
 from trouper.workers.channel import Channel
 from trouper.workers.exchange import Exchange
@@ -49,6 +48,7 @@ if TYPE_CHECKING:
 
     from trouper.events import Event, Subscription
     from trouper.reasons import Reason
+    from trouper.supervision.snapshot import Snapshot
     from trouper.supervision.spec import Child, Supervisor
 
 FLUSH = 2.0  # seconds for the last words to the parent
@@ -96,7 +96,13 @@ class Worker(Daemon):
 
     def tell_ready(self) -> None:
         if self.stop_why is None and self.cause is None:
-            self.parent.send("ready", snapshot(self.root, self.world))
+            self.parent.send("ready", self.picture())
+
+    def picture(self) -> Snapshot:
+        """All that is here, as it is called there."""
+        whole = self._whole()
+        children = (moved(node, self.root.path) if f"{node.path}/" in BESIDE else node for node in whole.children)
+        return msgspec.structs.replace(whole, children=tuple(children))
 
     # -- what the parent says, in the thread that reads --------------------------------------------------------------
     def hear(self, message: tuple[Any, ...]) -> None:
@@ -112,7 +118,7 @@ class Worker(Daemon):
 
     def answer_ping(self) -> None:
         """In the control lane, so that an answer means that it turns."""
-        self.parent.send("pong", snapshot(self.root, self.world))
+        self.parent.send("pong", self.picture())
 
     def asked(self, number: int, what: str, args: tuple[Any, ...]) -> None:
         """In the control lane: the parent asks what `ANSWERS` lists."""
@@ -133,7 +139,7 @@ class Worker(Daemon):
             self.parent.send("refused", number, tell(error))
         else:
             word = value[0] if what in REQUESTS else value  # and not why, which need not travel
-            self.parent.send("answer", number, word, snapshot(self.root, self.world))
+            self.parent.send("answer", number, word, self.picture())
 
     def have_reloaded(self) -> Slot[tuple[str, ...]]:
         slot: Slot[tuple[str, ...]] = Slot()
@@ -183,6 +189,11 @@ class Worker(Daemon):
     def leave_late(self) -> NoReturn:
         self.code = self.code or FAILED
         self.leave()
+
+
+def moved(node: Snapshot, below: str) -> Snapshot:
+    children = tuple(moved(child, below) for child in node.children)
+    return msgspec.structs.replace(node, path=below + node.path, children=children)
 
 
 REQUESTS: dict[str, Callable[..., Slot[Any]]] = {"request": Worker._request, "resize": Worker._resize}
