@@ -372,7 +372,8 @@ RING_AND_CALL = """\
         self.ring()
         self.calls.append(fn)
 """
-LAST_ANSWER = "        self.answer()\n\n\ndef open_counter"
+LEAVE = "        self.closed = True\n"
+LAST_ANSWER = "        self.answer()\n"
 
 MUTANTS: dict[str, tuple[Tell, tuple[Mutation, ...]]] = {
     "the bell is forgotten after the look for calls": (
@@ -385,7 +386,11 @@ MUTANTS: dict[str, tuple[Tell, tuple[Mutation, ...]]] = {
     ),
     "the bell is closed and answered no more": (
         calling_at_a_door_that_closes,
-        (Mutation(doorbell_module, LAST_ANSWER, "\n\ndef open_counter"),),
+        (Mutation(doorbell_module, LEAVE + LAST_ANSWER, LEAVE),),
+    ),
+    "the bell is answered a last time before it is closed": (
+        calling_at_a_door_that_closes,
+        (Mutation(doorbell_module, LEAVE + LAST_ANSWER, LAST_ANSWER + LEAVE),),
     ),
     "a call at a door that was closed is for nobody": (
         calling_at_a_door_that_closes,

@@ -76,10 +76,13 @@ class AsyncioLane(LoopLane):
         self.tasks: set[asyncio.Task[Any]] = set()
         self.closing = asyncio.Event()
         door = self.open_door(self.loop, self.loop.call_soon_threadsafe)
-        self.loop.add_reader(door.fd, door.answer)
-        self.spawn_dispatcher()
-        started()
         try:
+            try:
+                self.loop.add_reader(door.fd, door.answer)
+            except NotImplementedError:  # by the loop of a host
+                door.leave()
+            self.spawn_dispatcher()
+            started()
             await self.until_closed()
         finally:
             self.over = True  # before the tasks are cancelled: a dispatcher ignores stray cancellations until then
@@ -89,7 +92,8 @@ class AsyncioLane(LoopLane):
                 if self.tasks:
                     await asyncio.wait(self.tasks, timeout=1)
             finally:
-                self.loop.remove_reader(door.fd)
+                if not door.closed:
+                    self.loop.remove_reader(door.fd)
                 self.end(self.loop)
 
     async def until_closed(self) -> None:

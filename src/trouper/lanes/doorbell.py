@@ -5,7 +5,7 @@ costs a third less in asyncio and half in trio: a counter of the kernel (an even
 the loop watches, and that is written to once for however many calls.
 
 **No ring is lost**: a caller appends its call, *then* looks whether the bell was rung; the loop forgets that it was
-*before* it looks for calls. In the same way the bell is closed *before* it is answered a last time.
+*before* it looks for calls. In the same way the bell is `closed` *before* it is answered a last time.
 
 **No ring goes astray**: who writes holds the lock, and so does who closes. Else the number of the descriptor could be
 another file's by then. A signal handler may ring while its own thread does: the lock is one that allows that.
@@ -70,13 +70,17 @@ class Doorbell:
         while calls:
             calls.popleft()()
 
+    def leave(self) -> None:
+        """In the loop, which goes on perhaps: nobody is going to answer the bell any more."""
+        self.closed = True
+        self.answer()
+
     def close(self) -> None:
-        """In the loop, which goes on perhaps, while who answered the bell ends."""
+        """In the loop: nobody watches it any more."""
+        self.leave()
         with self._lock:
-            self.closed = True
             for fd in {self.fd, self._end}:
                 os.close(fd)
-        self.answer()
 
 
 def open_counter() -> tuple[int, int]:

@@ -98,11 +98,16 @@ class LoopLane(Lane):
         door = self.door = doorbells[loop] = Doorbell(otherwise)
         return door
 
+    def leave_door(self, loop: object) -> None:
+        """Nobody is going to be there: whom the loop still runs is woken in the loop's own way."""
+        if doorbells.get(loop) is self.door:  # else another lane in the loop of a host has its own
+            del doorbells[loop]
+        self.door.leave()
+
     def end(self, loop: object) -> None:
         """The last thing in its loop: what other threads sent is buried."""
         self.over, self.parked = True, False
-        if doorbells.get(loop) is self.door:  # else another lane in the loop of a host has its own
-            del doorbells[loop]
+        self.leave_door(loop)
         self.door.close()
         self.bury_late()
 

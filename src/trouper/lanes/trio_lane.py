@@ -91,6 +91,7 @@ class TrioLane(LoopLane):
                     await self.closing.wait()
                 finally:
                     self.over = True  # before the dispatchers are cancelled: they ignore stray cancellations until then
+                    self.leave_door(self.token)  # a handler that shields itself may outlive them
                 self.nursery.cancel_scope.cancel()
         finally:
             self.end(self.token)
