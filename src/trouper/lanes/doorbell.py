@@ -1,8 +1,8 @@
 """How another thread has something called in the loop of a lane, and wakes it for that.
 
 Both loops have a way of their own, `run_sync_soon` and `call_soon_threadsafe`, for all callers and systems. This one
-costs a third less in asyncio and half in trio: a counter of the kernel (an eventfd, or a pipe where there is none) that
-the loop watches, and that is written to once for however many calls.
+costs less, most of all in trio (`benchmarks/wake.py`): a counter of the kernel (an eventfd, or a pipe where there is
+none) that the loop watches, and that is written to once for however many calls.
 
 **No ring is lost**: a caller appends its call, *then* looks whether the bell was rung; the loop forgets that it was
 *before* it looks for calls. In the same way the bell is `closed` *before* it is answered a last time.
