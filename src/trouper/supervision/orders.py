@@ -102,12 +102,12 @@ class Orders(Reports):
         node.close(self.deaths.final(node))
 
     def do_forget(self, action: act.Forget) -> None:
+        self.wait_no_more(action.id)
         self.forget(action.id)
 
     def forget(self, name: str) -> None:
         """It is down, and nobody plans to start it again."""
         node = self.nodes.pop(name)
-        self.wait_no_more(name)
         self.held.discard(name)
         self.recovered(node)
         node.close(self.deaths.final(node))
