@@ -32,6 +32,7 @@ from trouper.lanes import loop_lane as loop_module
 from trouper.lanes import thread_lane as thread_module
 from trouper.lanes import trio_lane as trio_module
 from trouper.lanes.loop_lane import LoopLane
+from trouper.workers import channel as channel_module
 from trouper.workers import link as link_module
 from trouper.workers import remote as remote_module
 
@@ -46,12 +47,13 @@ TRACED = frozenset(
     str(getsourcefile(module))
     for module in (
         *(lane_module, loop_module, thread_module, ref_module, steps_module, watching_module),
-        *(link_module, remote_module, doorbell_module, trio_module),
+        *(link_module, remote_module, doorbell_module, trio_module, channel_module),
     )
 )
 VARIABLES = frozenset(
     {"box", "queued", "parked", "pending", "over", "accepts", "refuses", "run", "step", "state", "watched", "watches"}
     | {"dirty", "frames", "out", "blocked", "starved", "sent", "taken", "left", "rung", "closed"}
+    | {"queue", "rest"}
 )  # written by one, read by the other
 TOUCHES = ("LOAD_ATTR", "LOAD_METHOD", "STORE_ATTR")
 TESTS = (

@@ -137,6 +137,13 @@ def say_at_exit(me: Any) -> None:
         say(me.stage, "finally")
 
 
+def ask_at_exit(me: Any) -> None:
+    here = current(me)
+    path, daemon = here.path, here.daemon
+    atexit.register(lambda: say(me.stage, "atexit", daemon.restart_sync(path)))
+    say(me.stage, "acts")
+
+
 def is_posted(notice: str) -> bool:
     """Whether the test has put up this file."""
     return Path(notice).exists()

@@ -14,7 +14,7 @@ from typing import Any, Self
 
 import pytest
 
-from tests.workers.cast import Does, Idle, say, say_at_exit
+from tests.workers.cast import Does, Idle, ask_at_exit, say, say_at_exit
 from tests.workers.house import house, stage
 from trouper import child, current, one_for_one, process
 from trouper.daemon.process import SWITCH_INTERVAL
@@ -139,3 +139,13 @@ async def test_an_end_runs_finally_and_atexit_and_flushes_what_was_kept_back(cap
         await heard.hear("finally")
         await heard.hear("atexit")
     assert "kept back in stdout" in capfd.readouterr().out
+
+
+async def test_at_the_end_of_a_worker_who_asks_its_daemon_is_answered() -> None:
+    with stage() as heard:
+        tree = one_for_one(child(Does, heard.path, ask_at_exit).options(restart="transient"))
+        async with house(one_for_one(process(tree, name="cpu"))):
+            await heard.hear("up")
+            heard.cue()
+            await heard.hear("acts")
+        assert await heard.hear("atexit") == ["shutting_down"]

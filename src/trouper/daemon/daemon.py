@@ -255,17 +255,21 @@ class Daemon(Operator, Registry, Payloads):
             self.cause, self.code, self.said = error, self.code or FAILED, "the control lane failed"
             self.on_failed()
         finally:
-            self.world.over = True
-            self.sockets.close()
-            self.root.close(self.cause)  # what did not stop in time, too
-            self.annex.close(self.cause)
-            self.reloads.stop()
-            self.end_calls()
-            self.close_exchange()
-            self.answer_the_rest()
-            self.settle_late()
-            self.ready.put(None)
-            self.over.put(None)
+            self.conclude()
+
+    def conclude(self) -> None:
+        """The last thing: nobody waits for this daemon any more."""
+        self.world.over = True
+        self.sockets.close()
+        self.root.close(self.cause)  # what did not stop in time, too
+        self.annex.close(self.cause)
+        self.reloads.stop()
+        self.end_calls()
+        self.close_exchange()
+        self.answer_the_rest()
+        self.settle_late()
+        self.ready.put(None)
+        self.over.put(None)
 
     async def run_control(self, nursery: trio.Nursery, started: trio.Event) -> None:
         """Run the control lane; its end is the end of all."""

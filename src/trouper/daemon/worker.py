@@ -11,14 +11,12 @@ import faulthandler
 import gc
 import logging
 import os
-import select
 import signal
 import socket
 import sys
 from contextlib import suppress
 from functools import partial
 from math import isfinite
-from threading import Thread
 from time import sleep
 from typing import TYPE_CHECKING, Any
 
@@ -119,7 +117,7 @@ class Worker(Daemon):
 
     def answer_ping(self) -> None:
         """In the control lane, so that an answer means that it turns."""
-        self.parent.send("pong", self.picture())
+        self.parent.send_large("pong", self.picture())
 
     def asked(self, number: int, what: str, args: tuple[Any, ...]) -> None:
         """In the control lane: the parent asks what `ANSWERS` lists."""
@@ -140,7 +138,7 @@ class Worker(Daemon):
             self.parent.send("refused", number, tell(error))
         else:
             word = value[0] if what in REQUESTS else value  # and not why, which need not travel
-            self.parent.send("answer", number, word, self.picture())
+            self.parent.send_large("answer", number, word, self.picture())
 
     def have_reloaded(self) -> Slot[tuple[str, ...]]:
         slot: Slot[tuple[str, ...]] = Slot()
@@ -176,6 +174,13 @@ class Worker(Daemon):
         os._exit(FAILED)
 
     # -- the end -----------------------------------------------------------------------------------------------------
+    async def close_lanes(self) -> None:
+        """The control lane does not unwind, for nothing of the user's runs in it: the end of the process is its end."""
+        await super().close_lanes()
+        self.control.end(self.control.token)
+        self.conclude()
+        self.leave()
+
     def close_exchange(self) -> None:
         """The last messages leave; the end of this process closes the way."""
         self.world.exchange.flush(FLUSH)
@@ -230,29 +235,19 @@ class ToParent(logging.Handler):
 
 
 class Parent:
-    """What is heard of the parent, in threads of its own, before there is a daemon here and after.
+    """What is heard of the parent, in a thread of its own, before there is a daemon here and after.
 
     Args:
         channel: the way to it.
-        order: what it said.
-        guard: a pidfd of it, for somebody may have inherited its end of the channel.
     """
 
-    def __init__(self, channel: Channel, order: dict[str, Any], guard: int) -> None:
-        self.channel, self.order = channel, order
+    def __init__(self, channel: Channel) -> None:
         self.daemon: Worker | None = None
         channel.open(self.hear, self.gone)
-        Thread(target=self.watch, args=(guard,), name="trouper parent lives", daemon=True).start()
 
     def hear(self, message: tuple[Any, ...]) -> None:
         if self.daemon is not None:
             self.daemon.hear(message)
-
-    def watch(self, guard: int) -> None:
-        poll = select.poll()
-        poll.register(guard, select.POLLIN)
-        poll.poll()
-        self.gone()
 
     def gone(self) -> None:
         if self.daemon is None:
@@ -269,7 +264,7 @@ def main(link: int, data: int, guard: int) -> NoReturn:
         guard: a pidfd of the parent.
     """
     settle()
-    channel = Channel(socket.socket(fileno=link), "trouper parent")
+    channel = Channel(socket.socket(fileno=link), "trouper parent", guard)
     message = channel.receive()
     if message is None:  # it has changed its mind, or is gone
         os._exit(OK)
@@ -277,7 +272,7 @@ def main(link: int, data: int, guard: int) -> NoReturn:
     retitle(f"trouper: worker {order['path']}")
     sys.argv[:] = order["argv"]
     log_to(channel, order["levels"])
-    parent = Parent(channel, order, guard)
+    parent = Parent(channel)
     try:
         if order["main"] is not None:
             import_main(*order["main"])
@@ -291,8 +286,6 @@ def main(link: int, data: int, guard: int) -> NoReturn:
 
 def live(daemon: Worker) -> NoReturn:
     """Run it as `run` does, until its end."""
-    sys.setswitchinterval(SWITCH_INTERVAL)
-    gc.set_threshold(*GC_THRESHOLD)
     daemon.on_deadline = daemon.leave_late
     stall_after = daemon.watchdog.stall_after
     if isfinite(stall_after) and has_file(sys.stderr):
@@ -310,6 +303,8 @@ def settle() -> None:
 
     A session of its own keeps the signals of the terminal away, and is what tells the processes that it leaves behind.
     """
+    sys.setswitchinterval(SWITCH_INTERVAL)
+    gc.set_threshold(*GC_THRESHOLD)
     with suppress(OSError):
         os.setsid()
     for number in HEARD_BY_THE_PARENT:

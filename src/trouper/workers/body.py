@@ -62,6 +62,8 @@ class Body:
         answer_within: seconds without a sign of life after which it is killed.
     """
 
+    knocking: Timer
+
     def __init__(  # noqa: PLR0917 - one place makes them
         self, owner: Owner, lane: TrioLane, launcher: Launcher, peer: Peer, generation: int, answer_within: float
     ) -> None:
@@ -129,40 +131,41 @@ class Body:
         order, peer = self.owner.order_for(self), self.peer
         self.started = started = await self.launcher.start(self.owner.path)
         channel = self.channel = Channel(started.link, f"trouper {self.owner.path}")
+        self.knock_later()
         try:
             peer.on_lost = self.link_ended
             link = peer.attach(started.data, held=True)
             channel.open(self.hear, self.ended_to_hear)
             channel.send("order", order)
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self.knock)
-                self.code = await started.ended()
-                nursery.cancel_scope.cancel()
+            self.code = await started.ended()
             with trio.move_on_after(LAST_WORDS):  # what it has left behind may hold the other ends
                 await self.emptied.wait()
                 await self.unlinked.wait()
-            link.close()
-            await self.unlinked.wait()
+            if not self.unlinked.is_set():
+                link.close()
+                await self.unlinked.wait()
         finally:
+            self.knocking.cancel()
             started.signal(signal.SIGKILL)
             channel.close()
             started.close()
 
-    async def knock(self) -> None:
+    def knock_later(self) -> None:
+        self.knocking = self.lane.call_later(self.answer_within / KNOCKS, self.knock)
+
+    def knock(self) -> None:
         """See to it that it answers; kill it if it does not. Counted in rounds: we may have been stopped ourselves."""
-        while True:
-            await trio.sleep(self.answer_within / KNOCKS)
-            if not self.up:
-                continue
-            if self.unanswered >= KNOCKS:
-                died = WorkerDied(
-                    self.owner.path, f"process {self.pid} gave no sign of life for {self.answer_within:g} s"
-                )
-                log.error("%s, and is killed", died)
-                self.kill(Reason("killed", died))
-                return
+        if self.gone:
+            return
+        if self.up and self.unanswered >= KNOCKS:
+            died = WorkerDied(self.owner.path, f"process {self.pid} gave no sign of life for {self.answer_within:g} s")
+            log.error("%s, and is killed", died)
+            self.kill(Reason("killed", died))
+            return
+        if self.up:
             self.unanswered += 1
             self.tell("ping")
+        self.knock_later()
 
     def over(self, _: object, error: BaseException | None) -> None:
         """It is gone, or never was."""

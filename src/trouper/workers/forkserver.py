@@ -27,6 +27,7 @@ import sys
 import threading
 import traceback
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
@@ -34,7 +35,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from trouper.workers.main_module import import_main
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from typing import NoReturn
 
 WORKER = "trouper.daemon.worker"  # by name: it stands above this room
@@ -230,13 +231,23 @@ class Forkserver:
 def children() -> list[int]:
     """The process ids of our children; none where the system does not tell them."""
     found: list[int] = []
-    for of_thread in Path("/proc/self/task").glob("*/children"):
-        with suppress(OSError):
-            found += map(int, of_thread.read_text().split())
+    with suppress(OSError):
+        for of_thread in Path("/proc/self/task").iterdir():
+            with suppress(OSError):
+                found += map(int, (of_thread / "children").read_text().split())
     return found
 
 
 def retitle(text: str) -> None:
     """Say in the list of processes what this one is, where setproctitle is installed."""
-    with suppress(ImportError):
-        importlib.import_module("setproctitle").setproctitle(text)
+    if (set_title := title_setter()) is not None:
+        set_title(text)
+
+
+@cache
+def title_setter() -> Callable[[str], object] | None:
+    """Looked for once, before the fork: to find nothing takes as long as a tenth of a worker's start."""
+    try:
+        return importlib.import_module("setproctitle").setproctitle  # type: ignore[no-any-return]
+    except ImportError:
+        return None
