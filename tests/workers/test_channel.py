@@ -180,3 +180,19 @@ def test_a_fork_of_the_process_says_nothing_in_its_name() -> None:
         [sys.executable, "-c", FORKS], stdout=subprocess.PIPE, timeout=PATIENCE, check=True, text=True
     )
     assert told.stdout == "('a word',)\n"
+
+
+def test_what_cannot_be_told_is_logged_and_holds_nothing_up(
+    pair: tuple[Channel, Channel], caplog: pytest.LogCaptureFixture
+) -> None:
+    here, there = pair
+    ear = Ear()
+    ear.listen(there)
+    here.send("odd", lambda: None)
+    here.send_large("odder", Event())
+    here.send("even")
+    assert ear.next() == ("even",)
+    assert here.flush(PATIENCE)
+    assert [record.message for record in caplog.records] == [
+        f"{name!r} cannot be told to another process" for name in ("odd", "odder")
+    ]

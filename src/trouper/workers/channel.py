@@ -10,6 +10,7 @@ Another thread reads. Whoever reads an end of file knows that the other process 
 
 from __future__ import annotations
 
+import logging
 import os
 import pickle
 import select
@@ -24,6 +25,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+log = logging.getLogger("trouper")
 
 LENGTH = Struct("!I")
 IN_PASSING = 16  # writes of one thread for others, before they get one of their own
@@ -104,8 +107,7 @@ class Channel:
         """Write, who holds `writing`, until there is nothing more; False: the socket is full, or there is too much."""
         while self.rest or self.queue:
             if not self.rest:
-                text = pickle.dumps(self.queue.popleft(), pickle.HIGHEST_PROTOCOL)
-                self.rest = LENGTH.pack(len(text)) + text
+                self.rest = packed(self.queue.popleft())
             try:
                 self.rest = self.rest[self.end.send(self.rest, how) :]
             except BlockingIOError:
@@ -159,3 +161,13 @@ class Channel:
                 return None
             got += more
         return got
+
+
+def packed(message: tuple[Any, ...]) -> bytes:
+    """As it is written; nothing of what cannot be, for whoever writes it need not be who said it."""
+    try:
+        text = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
+    except Exception:
+        log.exception("%r cannot be told to another process", message[0])
+        return b""
+    return LENGTH.pack(len(text)) + text
