@@ -24,6 +24,7 @@ from trouper.daemon.annex import Annex
 from trouper.daemon.before import Hooks
 from trouper.daemon.exits import FAILED, OK, code_of
 from trouper.daemon.listeners import Sockets
+from trouper.daemon.loops import Lanes
 from trouper.daemon.operator import Operator
 from trouper.daemon.payloads import Payloads
 from trouper.daemon.registry import Registry
@@ -32,7 +33,7 @@ from trouper.daemon.services import Services, here
 from trouper.daemon.watchdog import Watchdog
 from trouper.errors import LaneBroken, RestartLimitExceeded, SpecError, UsageError
 from trouper.events import DaemonReady, DaemonReloading, DaemonStopping, Escalated, Restarting
-from trouper.lanes.asyncio_lane import AsyncioLane
+from trouper.lanes.asyncio_lane import AsyncioLane, Loop
 from trouper.lanes.slot import Slot
 from trouper.lanes.thread_lane import ThreadLane
 from trouper.lanes.trio_lane import TrioLane
@@ -95,7 +96,7 @@ class Daemon(Operator, Registry, Payloads):
         refuse_kept(placed.walk())
         self.generation = generation
         self.stop_within = stop_within
-        self.new_loop = uvloop_factory() if uvloop else None
+        self.new_loop = uvloop_factory() if uvloop else Loop
         self.control = TrioLane("control")
         self.control.on_broken = self.lane_broke
         self.loops = Lanes(self.open_lane)
@@ -372,21 +373,6 @@ class Daemon(Operator, Registry, Payloads):
     def stack(self) -> str:
         """What hangs while it stops."""
         return "\n".join(filter(None, (self.annex.stack(), self.root.stack())))
-
-
-class Lanes(dict[str, "LoopLane"]):
-    """The async lanes by flavour; one that is needed first is started. Each start of an actor looks here.
-
-    Args:
-        open_lane: starts the lane of a flavour, once, and puts it here.
-    """
-
-    def __init__(self, open_lane: Callable[[str], LoopLane]) -> None:
-        super().__init__()
-        self.open_lane = open_lane
-
-    def __missing__(self, flavour: str) -> LoopLane:
-        return self.open_lane(flavour)
 
 
 class Root:

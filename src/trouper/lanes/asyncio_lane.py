@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import selectors
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from trouper.lanes.loop_lane import Task
+    from trouper.lanes.loop_lane import Ear, Task
 
 
 def own_task() -> asyncio.Task[Any]:
@@ -63,6 +64,36 @@ class AsyncioGuard:
         return self.caught
 
 
+class Poll(selectors.DefaultSelector):
+    """What a loop of ours sleeps in: it tells an ear of each sleep."""
+
+    ear: Ear | None = None
+
+    def listen(self, ear: Ear) -> None:
+        self.register(ear, selectors.EVENT_READ, ear)
+        self.ear = ear
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        ear = self.ear
+        if ear is None:
+            return super().select(timeout)
+        if timeout is None or timeout > 0:
+            ear.falls_asleep()
+        try:
+            found = super().select(timeout)
+        finally:
+            ear.wakes()
+        return [one for one in found if one[0].data is not ear]
+
+
+class Loop(asyncio.SelectorEventLoop):
+    """That of a lane which has a thread of its own, and does not run on uvloop."""
+
+    def __init__(self) -> None:
+        self.poll = Poll()
+        super().__init__(self.poll)
+
+
 class AsyncioLane(LoopLane):
     """All asyncio code of a daemon. `main` is what its loop runs."""
 
@@ -95,6 +126,10 @@ class AsyncioLane(LoopLane):
                 if not door.closed:
                     self.loop.remove_reader(door.fd)
                 self.end(self.loop)
+
+    def begin_to_listen(self, ear: Ear) -> None:
+        if isinstance(self.loop, Loop):
+            self.loop.poll.listen(ear)
 
     async def until_closed(self) -> None:
         await self.closing.wait()

@@ -25,6 +25,11 @@ def in_trio_run() -> bool:
     return "runner" in GLOBAL_RUN_CONTEXT.__dict__
 
 
+def trio_is_guest() -> bool:
+    """Whether trio runs as a guest in another loop here."""
+    return GLOBAL_RUN_CONTEXT.runner.is_guest
+
+
 def trio_watch(task: trio.lowlevel.Task) -> Callable[[], bool]:
     """Whether `task` has, since now, opened a scope or nursery (its cancel status says so) or holds a lock."""
     any_task: Any = task

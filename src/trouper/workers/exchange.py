@@ -7,6 +7,7 @@ messages on.
 
 from __future__ import annotations
 
+from functools import partial
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
@@ -16,6 +17,7 @@ from trouper.actors.router import Router, Routes
 from trouper.errors import UsageError, type_name
 from trouper.workers.link import Wire
 from trouper.workers.peer import Office, Peer
+from trouper.workers.waiting import Gate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,6 +48,7 @@ class Exchange:
             home.world = world
             for cell in home.cells.values():
                 cell.world = world
+        self.world.daemon.loops.listen(partial(Gate, self.wire))
 
     def local(self, path: str) -> Ref[Any] | None:
         """Who stands there in this process; in the daemon also who stands in a worker, for those of the others."""
