@@ -16,7 +16,7 @@ import trio
 
 from tests.actors.stage import FlavourName
 from trouper import one_for_one, open_daemon
-from trouper.lanes.asyncio_lane import AsyncioLane, Loop
+from trouper.lanes.asyncio_lane import AsyncioLane, Loop, new_loop
 from trouper.lanes.loop_lane import LoopLane
 from trouper.lanes.trio_lane import TrioLane
 from trouper.testing import Trial
@@ -79,7 +79,7 @@ def lane(loop_flavour: FlavourName, ear: Pipe) -> Iterator[LoopLane]:
         if isinstance(lane, TrioLane):
             trio.run(lane.main, started.set)
         else:
-            with asyncio.Runner(loop_factory=Loop) as runner:
+            with asyncio.Runner(loop_factory=new_loop) as runner:
                 runner.run(lane.main(started.set))
 
     thread = Thread(target=live)
@@ -220,3 +220,15 @@ def test_a_guest_is_left_alone(ear: Pipe) -> None:
         trial.advance(10)
         assert {lane.ear for lane in trial.daemon.loops.values()} == {ear}
     assert ear.sleeps == 0
+
+
+def test_what_loop_asyncio_makes_is_the_business_of_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Theirs(asyncio.SelectorEventLoop):
+        """As a policy of theirs has them made."""
+
+    loops = [new_loop()]
+    monkeypatch.setattr(asyncio, "new_event_loop", Theirs)
+    loops.append(new_loop())
+    assert list(map(type, loops)) == [Loop, Theirs]
+    for loop in loops:
+        loop.close()

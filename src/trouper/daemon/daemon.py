@@ -33,7 +33,7 @@ from trouper.daemon.services import Services, here
 from trouper.daemon.watchdog import Watchdog
 from trouper.errors import LaneBroken, RestartLimitExceeded, SpecError, UsageError
 from trouper.events import DaemonReady, DaemonReloading, DaemonStopping, Escalated, Restarting
-from trouper.lanes.asyncio_lane import AsyncioLane, Loop
+from trouper.lanes.asyncio_lane import AsyncioLane, new_loop
 from trouper.lanes.slot import Slot
 from trouper.lanes.thread_lane import ThreadLane
 from trouper.lanes.trio_lane import TrioLane
@@ -96,7 +96,7 @@ class Daemon(Operator, Registry, Payloads):
         refuse_kept(placed.walk())
         self.generation = generation
         self.stop_within = stop_within
-        self.new_loop = uvloop_factory() if uvloop else Loop
+        self.new_loop = uvloop_factory() if uvloop else new_loop
         self.control = TrioLane("control")
         self.control.on_broken = self.lane_broke
         self.loops = Lanes(self.open_lane)

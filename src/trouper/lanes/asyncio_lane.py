@@ -87,11 +87,20 @@ class Poll(selectors.DefaultSelector):
 
 
 class Loop(asyncio.SelectorEventLoop):
-    """That of a lane which has a thread of its own, and does not run on uvloop."""
+    """asyncio's own, with an ear."""
 
     def __init__(self) -> None:
         self.poll = Poll()
         super().__init__(self.poll)
+
+
+def new_loop() -> asyncio.AbstractEventLoop:
+    """One for a lane: what the program has asyncio make; if that is asyncio's own, one with an ear."""
+    loop = asyncio.new_event_loop()
+    if type(loop) is not asyncio.SelectorEventLoop:
+        return loop
+    loop.close()
+    return Loop()
 
 
 class AsyncioLane(LoopLane):
