@@ -6,12 +6,15 @@
 from __future__ import annotations
 
 import gc
+import signal
 from itertools import groupby
 
 import pytest
 
 from tests.actors.stage import FLAVOURS, LOOPS, FlavourName, Host
 from tests.chosen import covering, share
+
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under `nohup` the daemons of tests would inherit that it is ignored
 
 
 @pytest.fixture(params=FLAVOURS)

@@ -24,6 +24,9 @@ in one place each.
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from trouper.actors.ask import ReplyTo
 from trouper.actors.context import Context, current
 from trouper.actors.definition import actor
@@ -41,7 +44,6 @@ from trouper.daemon import (
     before,
     default_services,
     listener,
-    open_daemon,
     run,
     service,
 )
@@ -130,8 +132,29 @@ from trouper.reasons import Reason
 from trouper.supervision.pool import Pool, pool
 from trouper.supervision.snapshot import Snapshot
 from trouper.supervision.spec import Child, Limit, Supervisor, child, one_for_all, one_for_one, rest_for_one
-from trouper.workers.exchange import Copies
-from trouper.workers.spec import Process, process
+
+if TYPE_CHECKING:
+    from trouper.daemon.embedded import open_daemon
+    from trouper.workers.copies import Copies
+    from trouper.workers.spec import Process, process
+else:
+    _LATER = {
+        "Copies": "trouper.workers.copies",
+        "Process": "trouper.workers.spec",
+        "open_daemon": "trouper.daemon.embedded",
+        "process": "trouper.workers.spec",
+    }
+
+    def __getattr__(name):  # noqa: ANN001, ANN202 - a type checker reads the imports above
+        """Import what most daemons do without when it is asked for: it takes long, or imports asyncio."""
+        if name not in _LATER:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = globals()[name] = getattr(import_module(_LATER[name]), name)
+        return value
+
+    def __dir__():  # noqa: ANN202 - the same
+        return sorted({*globals(), *_LATER})
+
 
 __all__ = [
     "ActorDeclined",

@@ -76,13 +76,14 @@ class Backoff:
         return min(full, self.cap) * (1.0 - self.jitter * chance)
 
 
-@attrs.frozen
 class Persist(Backoff):
     """As `Backoff`, for ever: the restarts do not count, and meanwhile the daemon is *degraded*.
 
     For children that depend on what may be away for long, such as a remote service. `Backoff` says what the arguments
     mean.
     """
+
+    __slots__ = ()  # and no attrs class of its own: it has nothing to add
 
 
 DEFAULT_BACKOFF: Final = Backoff()

@@ -91,6 +91,32 @@ def test_the_run_context_has_a_runner_in_the_thread_of_a_trio_run_and_nowhere_el
     assert hygiene.in_trio_run() is False
 
 
+def test_the_running_loop_of_asyncio_is_that_of_this_thread() -> None:
+    async def compare() -> None:
+        assert hygiene.asyncio_loop() is asyncio.get_running_loop()
+        assert await asyncio.to_thread(hygiene.asyncio_loop) is None
+
+    assert hygiene.asyncio_loop() is None
+    asyncio.run(compare())
+    assert hygiene.asyncio_loop() is None
+
+
+def test_without_asyncio_no_loop_runs_and_nothing_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def look() -> None:
+        assert hygiene.asyncio_cancelled(asyncio.CancelledError())
+        assert not hygiene.asyncio_cancelled(KeyboardInterrupt())
+        monkeypatch.setattr(hygiene, "asyncio_events", None)
+        for name in ("asyncio.runners", "asyncio.exceptions"):
+            monkeypatch.delitem(sys.modules, name)
+        assert hygiene.asyncio_loop() is None
+        assert not hygiene.asyncio_cancelled(asyncio.CancelledError())
+        monkeypatch.undo()
+        monkeypatch.setattr(hygiene, "asyncio_events", None)
+        assert hygiene.asyncio_loop() is asyncio.get_running_loop()
+
+    asyncio.run(look())
+
+
 def test_must_cancel_of_an_asyncio_task_lasts_until_the_cancellation_comes() -> None:
     async def cancelled() -> None:
         task: Any = asyncio.current_task()

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from trouper import ActorFilter
-from trouper.logs.layouts import as_json, journal, text
+from trouper.logs.json_layout import as_json
+from trouper.logs.layouts import journal, text
 
 
 def record(message: str = "hello %s", *args: object, level: int = logging.INFO, **more: Any) -> logging.LogRecord:

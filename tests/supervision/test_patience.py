@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import math
+import pickle
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -41,6 +43,17 @@ def test_the_defaults_are_those_of_the_docs() -> None:
 def test_persist_waits_as_backoff_does() -> None:
     assert [Persist().delay(failures, 0.0) for failures in (1, 2, 99)] == [0.0, 0.2, 30.0]
     assert isinstance(Persist(), Backoff)
+
+
+def test_persist_is_a_value_like_backoff_and_not_the_same() -> None:
+    one = Persist(base=1.0)
+    assert one == Persist(base=1.0) != Backoff(base=1.0)
+    assert len({one, Persist(base=1.0), Backoff(base=1.0)}) == 2
+    assert repr(one).startswith("Persist(first=0.0, base=1.0, cap=30.0,")
+    assert attrs.evolve(one, cap=2.0) == Persist(base=1.0, cap=2.0)
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        one.base = 2.0  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+    assert pickle.loads(pickle.dumps(one)) == one  # noqa: S301 - our own
 
 
 @given(policies, failures, chances)

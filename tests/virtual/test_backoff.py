@@ -8,7 +8,7 @@ import pytest
 
 from tests.actors.stage import Boom, FlavourName, Note
 from tests.virtual.cast import HAIR, Trials, broken, delays, ends, play, starts, state, whats
-from trouper import Backoff, Limit, one_for_all, one_for_one, rest_for_one
+from trouper import Backoff, Limit, child, one_for_all, one_for_one, pool, rest_for_one
 from trouper.events import ActorEnded, ActorStarting, DeadLetter, Restarting
 from trouper.testing import Hang, Script, Sleep
 
@@ -207,3 +207,20 @@ def test_no_restart_comes_though_it_is_due_at_the_instant_of_the_stop(trial: Tri
         t.daemon.stop()
         t.advance(100)
         assert len(starts(t)) == 1
+
+
+def test_a_worker_that_waits_when_its_pool_is_stopped_leaves_no_timer(trial: Trials, flavour: FlavourName) -> None:
+    script = Script()
+    crew = pool(child(script.actor(flavour, backoff=Backoff(first=5, jitter=0))), size=2)
+    with trial(one_for_one(crew)) as t:
+        script._ref = crew.ref.worker(1)
+        script.crash(Boom())
+        t.settle()
+        at_work: Any = t.daemon.root.nodes["pool"]
+        assert len(at_work.waits) == 1
+        script.on_stop(Sleep(30))  # the other one takes longer than the delay
+        t.daemon.stop()
+        t.advance(1)
+        assert not at_work.waits
+        t.advance(60)
+    assert len(starts(t)) == 2

@@ -48,7 +48,6 @@ MARK: Final = "__trouper__"
 """The attribute of an actor class that holds its definition."""
 
 
-@attrs.define(eq=False, repr=False)
 class Definition:
     """What is known of an actor class; nobody but this module changes it.
 
@@ -61,32 +60,28 @@ class Definition:
         expected: the exceptions of a handler that do not crash the actor.
     """
 
-    cls: type[Any]
-    flavour: FlavourName
-    shape: Shape
-    options: Options
-    accepts: object = None
-    expected: tuple[type[Exception], ...] = ()
-    default_name: str = attrs.field(init=False)
-    style: Style = attrs.field(init=False)
-    is_async: bool = attrs.field(init=False)
-    suspends: bool = attrs.field(init=False)
-    has_on_start: bool = attrs.field(init=False)
-    has_on_stop: bool = attrs.field(init=False)
-    has_on_reload: bool = attrs.field(init=False)
-    has_interrupt: bool = attrs.field(init=False)
-    _accepted: Any = attrs.field(default=_UNKNOWN, init=False)
-    exact: frozenset[type] | None = attrs.field(default=None, init=False)
-    _signature: inspect.Signature | None = attrs.field(default=None, init=False)
-    _fitting: set[object] = attrs.field(factory=set, init=False)
-
-    def __attrs_post_init__(self) -> None:
-        """Spell out the shape: these are read on the way of every start."""
-        hooks = self.shape.hooks
-        self.default_name = _WORD_STARTS.sub("_", self.cls.__name__).lower().strip("_") or "actor"
-        self.style = self.shape.style
-        self.is_async = self.shape.handler.is_async
-        self.suspends = self.shape.handler.suspends
+    def __init__(  # noqa: PLR0917 - as they are listed
+        self,
+        cls: type[Any],
+        flavour: FlavourName,
+        shape: Shape,
+        options: Options,
+        accepts: object = None,
+        expected: tuple[type[Exception], ...] = (),
+    ) -> None:
+        self.cls, self.shape, self.options = cls, shape, options
+        self.flavour: FlavourName = flavour
+        self.accepts, self.expected = accepts, expected
+        self.exact: frozenset[type] | None = None
+        self._accepted: Any = _UNKNOWN
+        self._signature: inspect.Signature | None = None
+        self._fitting: set[object] = set()
+        # the shape, spelled out: this is read on the way of every start
+        hooks = shape.hooks
+        self.default_name = _WORD_STARTS.sub("_", cls.__name__).lower().strip("_") or "actor"
+        self.style: Style = shape.style
+        self.is_async = shape.handler.is_async
+        self.suspends = shape.handler.suspends
         self.has_on_start = "on_start" in hooks
         self.has_on_stop = "on_stop" in hooks
         self.has_on_reload = "on_reload" in hooks

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, TypeGuard
 
@@ -23,6 +22,7 @@ from trouper.errors import (
     show,
 )
 from trouper.events import HandlerFailed
+from trouper.lanes.hygiene import asyncio_cancelled
 from trouper.lanes.lane import HELD
 from trouper.lanes.loop_lane import Cancelled
 from trouper.reasons import NORMAL, SHUTDOWN
@@ -146,7 +146,7 @@ class Handlers(Ending):
         if self.tasks is not None:
             self.tasks.discard(task)
         if self.state == STOPPING:
-            if error is not None and not isinstance(error, asyncio.CancelledError):
+            if error is not None and not asyncio_cancelled(error):
                 self.fail_at_the_end(error)
             self.advance()
         elif error is not None and self.state == STARTING:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -22,6 +21,7 @@ from trouper.errors import (
     Stopping,
     StrayCancellation,
 )
+from trouper.lanes.hygiene import asyncio_cancelled
 from trouper.lanes.lane import HELD, Activity
 from trouper.lanes.loop_lane import Cancelled
 from trouper.reasons import SHUTDOWN, Reason, crashed
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 
 hooked: ContextVar[Reload | None] = ContextVar("trouper.hooked", default=None)
 """The reload whose `on_reload` runs in this context, beside a `run`."""
-
-ORDERLY = (Stopping, trio.Cancelled, asyncio.CancelledError)  # what an end that was asked for may raise
 
 
 class Hooks(Letters):
@@ -121,9 +119,9 @@ class Hooks(Letters):
             return SHUTDOWN
         if isinstance(error, Cancelled):
             return self.killed or SHUTDOWN
-        if isinstance(error, BaseExceptionGroup) and error.subgroup(Stopping) and not error.split(ORDERLY)[1]:
+        if isinstance(error, BaseExceptionGroup) and error.subgroup(Stopping) and not error.split(is_orderly)[1]:
             return SHUTDOWN  # raised in a nursery
-        if isinstance(error, trio.Cancelled | asyncio.CancelledError):
+        if is_orderly(error):
             stray = StrayCancellation(self.path)
             stray.__cause__ = error
             return crashed(stray)
@@ -139,10 +137,15 @@ async def in_background(fn: Callable[..., Awaitable[object]], *args: Any) -> Non
     await fn(*args)
 
 
+def is_orderly(error: BaseException) -> bool:
+    """Whether an end that was asked for may raise it."""
+    return isinstance(error, Stopping | trio.Cancelled) or asyncio_cancelled(error)
+
+
 def beyond_healing(error: BaseException) -> bool:
     """Whether it is, or has inside, what goes to the root: KeyboardInterrupt, SystemExit, MemoryError and so on."""
     if isinstance(error, BaseExceptionGroup):
         return any(beyond_healing(inner) for inner in error.exceptions)
-    if isinstance(error, ORDERLY):
+    if is_orderly(error):
         return False
     return isinstance(error, MemoryError) or not isinstance(error, Exception)

@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import math
 import operator
+from copy import copy
 from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, Unpack, get_args
 
-import attrs
+import msgspec
+from msgspec.structs import force_setattr
 
 from trouper.errors import SpecError
 from trouper.mailbox.mailbox import Mailbox
-from trouper.patience import DEFAULT_BACKOFF, PATIENCE_RULE, is_patience
+from trouper.patience import DEFAULT_BACKOFF, PATIENCE_RULE, Backoff, is_patience
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from trouper.patience import Backoff
 
 Restart = Literal["permanent", "transient", "temporary"]
 """Which ends restart a child: every one, an abnormal one, none."""
@@ -118,20 +118,7 @@ def refuse_abandon(where: object, options: Options, flavour: str) -> None:
         raise SpecError(str(where), "abandon", True, f"False in the flavour {flavour}, whose code is cancelled")  # noqa: FBT003 - the value
 
 
-def _check(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    check_option("Options", attribute.name, value)
-
-
-def _changed(options: Options) -> frozenset[str]:
-    defaults = attrs.fields_dict(Options)
-    return frozenset(name for name in OPTION_NAMES if getattr(options, name) != defaults[name].default)
-
-
-_NOTHING_GIVEN: Final[frozenset[str]] = frozenset()
-
-
-@attrs.frozen
-class Options:
+class Options(msgspec.Struct, frozen=True):
     """The options of one child.
 
     Args:
@@ -155,19 +142,28 @@ class Options:
         SpecError: one of them is not allowed; the text says what is.
     """
 
-    name: str | None = attrs.field(default=None, validator=_check)
-    restart: Restart = attrs.field(default="permanent", validator=_check)
-    shutdown: float = attrs.field(default=5.0, validator=_check)
-    start_timeout: float = attrs.field(default=30.0, validator=_check)
-    reload_timeout: float = attrs.field(default=30.0, validator=_check)
-    significant: bool = attrs.field(default=False, validator=_check)
-    mailbox: Mailbox = attrs.field(default=Mailbox(), validator=_check)
-    drain: bool = attrs.field(default=False, validator=_check)
-    backoff: Backoff | None = attrs.field(default=DEFAULT_BACKOFF, validator=_check)
-    readiness: Readiness = attrs.field(default="on_start", validator=_check)
-    optional: bool = attrs.field(default=False, validator=_check)
-    abandon: bool = attrs.field(default=False, validator=_check)
-    given: frozenset[str] = attrs.field(default=attrs.Factory(_changed, takes_self=True), kw_only=True, eq=False)
+    name: str | None = None
+    restart: Restart = "permanent"
+    shutdown: float = 5.0
+    start_timeout: float = 30.0
+    reload_timeout: float = 30.0
+    significant: bool = False
+    mailbox: Mailbox = Mailbox()
+    drain: bool = False
+    backoff: Backoff | None = DEFAULT_BACKOFF
+    readiness: Readiness = "on_start"
+    optional: bool = False
+    abandon: bool = False
+    given: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        """Refuse what is not allowed, and see what was chosen."""
+        values = _values(self)
+        for name, value in zip(OPTION_NAMES, values, strict=True):
+            check_option("Options", name, value)
+        if not self.given:
+            named = zip(OPTION_NAMES, values, self.__struct_defaults__, strict=False)
+            force_setattr(self, "given", frozenset(name for name, value, default in named if value != default))
 
     def replace(self, where: object = "Options", /, **changes: Unpack[Choices]) -> Options:
         """Return these options with some of them chosen anew; `given` grows by their names.
@@ -181,11 +177,8 @@ class Options:
         """
         for name, value in changes.items():
             check_option(where, name, value)
-        new = object.__new__(Options)
-        put = object.__setattr__.__get__(new)
-        for name, value in zip(OPTION_NAMES, _values(self), strict=True):
-            put(name, value)
+        new = copy(self)
         for name, value in changes.items():
-            put(name, value)
-        put("given", self.given.union(changes))
+            force_setattr(new, name, value)
+        force_setattr(new, "given", self.given.union(changes))
         return new

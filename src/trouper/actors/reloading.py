@@ -14,7 +14,6 @@ the actor meanwhile.
 
 from __future__ import annotations
 
-import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, final
 
@@ -24,6 +23,7 @@ from trouper.actors.hooks import hooked, in_background
 from trouper.actors.life import RUNNING, STARTING, STOPPING
 from trouper.actors.urgent import Urgent
 from trouper.errors import Stopping
+from trouper.lanes.hygiene import asyncio_cancelled
 from trouper.lanes.loop_lane import Cancelled
 from trouper.lanes.slot import Slot
 
@@ -204,7 +204,7 @@ class Reloading(Handlers):
         mail, self.reloading = self.reloading, None
         assert mail is not None
         ending = mail.cut or self.stop_wanted or self.state == STOPPING
-        if isinstance(error, Cancelled) or (ending and isinstance(error, asyncio.CancelledError | Stopping)):
+        if isinstance(error, Cancelled) or (ending and (isinstance(error, Stopping) or asyncio_cancelled(error))):
             error = None  # it was told to end
         reason = None if error is None else self.judge(error)
         if ending:

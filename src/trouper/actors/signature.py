@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import dis
 import inspect
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn
 
-import attrs
+import msgspec
 
 from trouper.errors import DefinitionError, show, type_name
 
 if TYPE_CHECKING:
-    from types import FunctionType
-
     from trouper.actors.flavour import FlavourName
 
 Style = Literal["receive", "run", "service"]
@@ -29,8 +28,7 @@ _HOOKS: Final = {
 _STYLES: Final = "one of `receive(self, message: M)`, `run(self, inbox: Inbox[M])` and `run(self)`"
 
 
-@attrs.frozen
-class Method:
+class Method(msgspec.Struct, frozen=True):
     """One method of an actor class that the runtime calls.
 
     Args:
@@ -60,8 +58,7 @@ class Method:
         raise DefinitionError(self.where, found, allowed)
 
 
-@attrs.frozen
-class Shape:
+class Shape(msgspec.Struct, frozen=True):
     """What the methods of an actor class say.
 
     Args:

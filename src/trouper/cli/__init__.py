@@ -15,7 +15,6 @@ from trouper.errors import TrouperError
 from trouper.logs import setup_logging
 from trouper.supervision.describe import check_tags, describe
 from trouper.supervision.place import place
-from trouper.workers.staff import check_processes
 
 if TYPE_CHECKING:
     import argparse
@@ -39,6 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         tree = load(options.target)
         if options.command == "run":
             run(tree, **{name: value for name in RUNS_WITH if (value := getattr(options, name)) is not None})
+        from trouper.workers.staff import check_processes  # noqa: PLC0415 - 20 modules that `run` can do without
+
         placed = place(tree)
         check_tags(placed)
         check_processes(placed)

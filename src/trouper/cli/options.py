@@ -4,18 +4,30 @@ from __future__ import annotations
 
 import argparse
 import re
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from trouper.daemon.listeners import ADDRESSES, listener
 from trouper.errors import SpecError
 from trouper.logs.writer import LAYOUTS, LEVELS
 
 
+class Version(argparse.Action):
+    """Tells the version."""
+
+    def __init__(self, option_strings: list[str], dest: str, **details: Any) -> None:
+        super().__init__(option_strings, dest, nargs=0, default=argparse.SUPPRESS, **details)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        from importlib.metadata import version  # noqa: PLC0415 - and email, csv, zipfile: only for this option
+
+        print(f"trouper {version('trouper')}")
+        parser.exit()
+
+
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="trouper", description="Run trees of supervised actors.")
-    top.add_argument("--version", action="version", version=f"trouper {version('trouper')}")
+    top.add_argument("--version", action=Version, help="show the version and exit")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, text in COMMANDS.items():
         command = commands.add_parser(name, help=text, description=text)
@@ -69,7 +81,7 @@ RUN_OPTIONS: dict[str, dict[str, Any]] = {
     },
     "--lock": {"metavar": "PATH", "help": "a file that one instance at a time can hold; another one ends with 75"},
     "--log-level": {"choices": LEVELS, "help": "least level that is logged (default: info)"},
-    "--log-format": {"choices": tuple(LAYOUTS), "dest": "log_layout", "help": "of log records (default: text)"},
+    "--log-format": {"choices": LAYOUTS, "dest": "log_layout", "help": "of log records (default: text)"},
     "--log-target": {
         "metavar": "TARGET",
         "help": "stderr, journal (of systemd) or the path of a file, for log records (default: stderr)",

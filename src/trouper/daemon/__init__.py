@@ -5,7 +5,6 @@ from __future__ import annotations
 from trouper.daemon.adopted import Adopted
 from trouper.daemon.before import Hook, before
 from trouper.daemon.daemon import Daemon
-from trouper.daemon.embedded import open_daemon
 from trouper.daemon.listeners import Listener, listener
 from trouper.daemon.process import run
 from trouper.daemon.service import service
@@ -20,7 +19,6 @@ __all__ = [
     "before",
     "default_services",
     "listener",
-    "open_daemon",
     "run",
     "service",
 ]

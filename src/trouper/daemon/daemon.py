@@ -7,7 +7,6 @@ it; other threads post.
 
 from __future__ import annotations
 
-import asyncio
 import importlib
 import logging
 import os
@@ -18,7 +17,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 
-import trouper.workers.staff  # noqa: F401 - says how a `process` is run
 from trouper.actors.world import World
 from trouper.daemon.annex import Annex
 from trouper.daemon.before import Hooks
@@ -33,7 +31,6 @@ from trouper.daemon.services import Services, here
 from trouper.daemon.watchdog import Watchdog
 from trouper.errors import LaneBroken, RestartLimitExceeded, SpecError, UsageError
 from trouper.events import DaemonReady, DaemonReloading, DaemonStopping, Escalated, Restarting
-from trouper.lanes.asyncio_lane import AsyncioLane, new_loop
 from trouper.lanes.slot import Slot
 from trouper.lanes.thread_lane import ThreadLane
 from trouper.lanes.trio_lane import TrioLane
@@ -44,6 +41,7 @@ from trouper.supervision.spec import Supervisor, one_for_one
 from trouper.supervision.supervisor import branch_of, refuse_kept
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Awaitable, Callable, Iterable, Iterator
     from random import Random
 
@@ -51,6 +49,7 @@ if TYPE_CHECKING:
     from trouper.daemon.before import Hook
     from trouper.events import Event as TrouperEvent
     from trouper.events import Subscription
+    from trouper.lanes.asyncio_lane import AsyncioLane
     from trouper.lanes.lane import Lane
     from trouper.lanes.loop_lane import LoopLane
     from trouper.reasons import Reason
@@ -96,7 +95,7 @@ class Daemon(Operator, Registry, Payloads):
         refuse_kept(placed.walk())
         self.generation = generation
         self.stop_within = stop_within
-        self.new_loop = uvloop_factory() if uvloop else new_loop
+        self.new_loop = uvloop_factory() if uvloop else None
         self.control = TrioLane("control")
         self.control.on_broken = self.lane_broke
         self.loops = Lanes(self.open_lane)
@@ -197,7 +196,7 @@ class Daemon(Operator, Registry, Payloads):
         """Start a lane in a thread of its own, unless somebody else just did."""
         with self.lock:
             if flavour not in self.loops:
-                lane = TrioLane("trio") if flavour == "trio" else AsyncioLane("asyncio")
+                lane = TrioLane("trio") if flavour == "trio" else asyncio_lane()
                 lane.on_broken = self.lane_broke
                 started, ended = Event(), trio.Event()
                 thread = Thread(
@@ -215,8 +214,7 @@ class Daemon(Operator, Registry, Payloads):
             if isinstance(lane, TrioLane):
                 trio.run(lane.main, started.set)
             else:
-                with asyncio.Runner(loop_factory=self.new_loop) as runner:
-                    runner.run(lane.main(started.set))
+                lane.run(started.set, self.new_loop)
         except BaseException as exc:  # noqa: BLE001 - a lane must not end silently
             self.lane_broke(lane, exc)
         finally:
@@ -450,6 +448,13 @@ def traceback_of(error: BaseException) -> BaseException | None:
 def check_seconds(name: str, seconds: object) -> None:
     if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not seconds > 0:
         raise SpecError("the daemon", name, seconds, "a number of seconds, more than 0; infinity is one")
+
+
+def asyncio_lane() -> AsyncioLane:
+    """Make one; who named the flavour has imported it."""
+    from trouper.lanes.asyncio_lane import AsyncioLane  # noqa: PLC0415 - most of the others do not need it
+
+    return AsyncioLane("asyncio")
 
 
 def uvloop_factory() -> Callable[[], asyncio.AbstractEventLoop]:

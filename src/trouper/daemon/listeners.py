@@ -31,7 +31,7 @@ Address = tuple[socket.AddressFamily, "str | tuple[str, int]"]
 KINDS = {"stream": socket.SOCK_STREAM, "datagram": socket.SOCK_DGRAM}
 FIRST = 3  # the file descriptor where those begin that systemd passes
 ENVIRONMENT = "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"
-HOST_AND_PORT = re.compile(r"(?:\[(?P<six>[^\]]*)\]|(?P<four>[^:\[\]]*)):(?P<port>\d+)", re.ASCII)
+HOST_AND_PORT = r"(?:\[(?P<six>[^\]]*)\]|(?P<four>[^:\[\]]*)):(?P<port>[0-9]+)"
 ADDRESSES = "127.0.0.1:8080, [::1]:8080, :8080, /run/app.sock or @abstract"
 
 
@@ -248,7 +248,7 @@ def parsed(where: str, bind: object) -> Address:
             return socket.AF_UNIX, bind
         if bind.startswith("@") and len(bind) > 1:
             return socket.AF_UNIX, "\0" + bind[1:]
-        match = HOST_AND_PORT.fullmatch(bind)
+        match = re.fullmatch(HOST_AND_PORT, bind)
         with suppress(ValueError):
             if match is not None and (port := int(match["port"])) < 1 << 16:
                 host = match["six"] or match["four"] or ("::" if socket.has_dualstack_ipv6() else "0.0.0.0")  # noqa: S104 - asked for

@@ -22,8 +22,6 @@ from trouper.supervision.snapshot import snapshot
 from trouper.supervision.spawned import Spawned
 from trouper.supervision.spec import Child, Supervisor
 from trouper.supervision.supervisor import Branch
-from trouper.workers.spec import check_workers
-from trouper.workers.staff import Staff
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,6 +31,7 @@ if TYPE_CHECKING:
     from trouper.lanes.trio_lane import TrioLane
     from trouper.reasons import Reason
     from trouper.supervision.snapshot import Snapshot
+    from trouper.workers.staff import Staff
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -344,6 +343,8 @@ class Operator:
         return self._at(path, ask, self._ticket(), ("resize", path, size))
 
     def _scale(self, path: str, workers: int) -> Slot[tuple[str, Reason | None]]:
+        from trouper.workers.spec import check_workers  # noqa: PLC0415 - only who has processes
+
         check_workers(path, workers)
         return self._of_staff(path, lambda staff, slot: staff.resize(workers, slot))
 
@@ -351,6 +352,8 @@ class Operator:
         return self._of_staff(path, lambda staff, slot: staff.roll(slot))
 
     def _of_staff(self, path: str, do: Callable[[Staff, Slot[Any]], object]) -> Slot[tuple[str, Reason | None]]:
+        from trouper.workers.staff import Staff  # noqa: PLC0415 - the same
+
         def ask(branch: Branch, slot: Slot[Any]) -> None:
             if isinstance(branch, Staff):
                 do(branch, slot)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from functools import partial
 from inspect import CO_ASYNC_GENERATOR, isasyncgenfunction, iscoroutinefunction
 from types import CoroutineType, FunctionType, MethodType
@@ -14,6 +13,7 @@ from trouper.actors.flavour import flavour_name
 from trouper.actors.options import is_name, is_seconds
 from trouper.errors import SpecError, StrayCancellation, UsageError, show
 from trouper.lanes.errand import no_loop, payload_name
+from trouper.lanes.hygiene import asyncio_cancelled
 
 if TYPE_CHECKING:
     from trouper.actors.flavour import FlavourName
@@ -66,7 +66,7 @@ def short_name(payload: Any) -> str:
 
 def as_failure(path: str, error: BaseException) -> BaseException:
     """A cancellation that nobody asked for is a failure like others, and tells no loop of another lane anything."""
-    if not isinstance(error, trio.Cancelled | asyncio.CancelledError):
+    if not (isinstance(error, trio.Cancelled) or asyncio_cancelled(error)):
         return error
     stray = StrayCancellation(path)
     stray.__cause__ = error

@@ -24,7 +24,7 @@ from trouper.daemon.signals import Signals
 from trouper.errors import SpecError, UsageError
 from trouper.lanes.slot import in_event_loop
 from trouper.logs import setup_logging
-from trouper.workers.forkserver import importing
+from trouper.workers.main_module import importing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -19,7 +19,6 @@ from trouper.errors import NameTaken, UsageError, show, type_name
 from trouper.supervision.place import steps_below
 from trouper.supervision.pool import Pool
 from trouper.supervision.supervisor import Branch
-from trouper.workers.remote import RemoteRef
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -162,4 +161,5 @@ class Registry:
 
 def is_open_elsewhere(ref: Ref[Any]) -> bool:
     """Whether this is an actor of a worker that has not ended for good."""
-    return isinstance(ref, RemoteRef) and not ref.there.refuses
+    cell: Any = ref.cell
+    return not (cell is None or isinstance(cell, Cell) or cell.refuses)

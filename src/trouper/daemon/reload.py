@@ -22,7 +22,7 @@ from functools import partial
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
-import attrs
+import msgspec
 import trio
 
 from trouper.actors.reloading import Reload
@@ -142,14 +142,13 @@ class Reloads:
             when_done(mail.outcome, partial(control.post, timer.cancel))
 
 
-@attrs.define
-class Tally:
+class Tally(msgspec.Struct):
     """What came of one reload."""
 
-    done: Counter[str] = attrs.field(factory=Counter)
-    all: Counter[str] = attrs.field(factory=Counter)
+    done: Counter[str] = msgspec.field(default_factory=Counter)
+    all: Counter[str] = msgspec.field(default_factory=Counter)
     gone: int = 0
-    failed: list[str] = attrs.field(factory=list)
+    failed: list[str] = msgspec.field(default_factory=list)
 
     def add(self, kind: str, failed: tuple[str, ...] | None) -> None:
         """One more: the paths that failed in it; None if it ended meanwhile."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-import attrs
+import msgspec
 import trio
 
 from trouper.actors import steps
@@ -37,8 +37,7 @@ STEPS: frozenset[Any] = frozenset(getattr(steps, name).__code__ for name in dir(
 }
 
 
-@attrs.define(eq=False)
-class Knock:
+class Knock(msgspec.Struct, eq=False):
     """One question to a lane whether it turns, until it answers; a late answer must not silence the next."""
 
     at: float

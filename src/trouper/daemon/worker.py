@@ -36,7 +36,8 @@ from trouper.logs.whose import ActorFilter
 from trouper.workers.cargo import unpack
 from trouper.workers.channel import Channel
 from trouper.workers.exchange import Exchange
-from trouper.workers.forkserver import import_main, retitle
+from trouper.workers.forkserver import retitle
+from trouper.workers.main_module import import_main
 from trouper.workers.portable import tell_event, tell_value
 from trouper.workers.spec import refuse_nested
 from trouper.workers.told import tell

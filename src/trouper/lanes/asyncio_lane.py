@@ -108,6 +108,11 @@ class AsyncioLane(LoopLane):
 
     flavour = "asyncio"
 
+    def run(self, started: Callable[[], object], factory: Callable[[], asyncio.AbstractEventLoop] | None) -> None:
+        """Run `main` in a loop of its own, in this thread."""
+        with asyncio.Runner(loop_factory=factory or new_loop) as runner:
+            runner.run(self.main(started))
+
     async def main(self, started: Callable[[], object]) -> None:
         """Run until `close`. `started` is called when orders and messages are handled."""
         self.ident = get_ident()

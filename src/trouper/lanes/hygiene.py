@@ -1,12 +1,16 @@
 """All private names of trio and asyncio that the lanes need, in one place.
 
 `tests/lanes/test_hygiene.py` checks each of them. They answer two questions: after every step, whether the handler left
-the dispatcher's task as it found it; and before a thread is blocked, whether it runs trio.
+the dispatcher's task as it found it; and before a thread is blocked, whether it runs a loop.
+
+A daemon without an asyncio lane does not import asyncio, which is a tenth of its start. Where nobody else has imported
+it there are no loops and no cancellations of it.
 """
 
 from __future__ import annotations
 
 import sys
+from sys import modules
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -28,6 +32,29 @@ def in_trio_run() -> bool:
 def trio_is_guest() -> bool:
     """Whether trio runs as a guest in another loop here."""
     return GLOBAL_RUN_CONTEXT.runner.is_guest
+
+
+def asyncio_loop() -> asyncio.AbstractEventLoop | None:
+    """The one that runs in this thread; the public function for that raises where there is none."""
+    return look_for_asyncio() if asyncio_events is None else asyncio_events._get_running_loop()
+
+
+def look_for_asyncio() -> asyncio.AbstractEventLoop | None:
+    """The same, where none has run in this process as far as is known."""
+    global asyncio_events  # noqa: PLW0603 - to ask `sys.modules` each time would take longer than the rest
+    if "asyncio.runners" not in modules:  # which is imported when all is there that a loop takes to run
+        return None
+    asyncio_events = modules["asyncio.events"]
+    return asyncio_loop()
+
+
+asyncio_events: Any = None
+"""`asyncio.events`, once somebody has imported it."""
+
+
+def asyncio_cancelled(error: BaseException | None) -> bool:
+    """Whether this is a cancellation of asyncio's."""
+    return isinstance(error, getattr(modules.get("asyncio.exceptions"), "CancelledError", ()))
 
 
 def trio_watch(task: trio.lowlevel.Task) -> Callable[[], bool]:

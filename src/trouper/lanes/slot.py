@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from _thread import allocate_lock
 from threading import TIMEOUT_MAX, local
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -10,21 +9,22 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import trio
 
 from trouper.lanes.doorbell import doorbells
-from trouper.lanes.hygiene import in_trio_run
+from trouper.lanes.hygiene import asyncio_loop, in_trio_run
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable
 
 T = TypeVar("T")
 
 
 def in_asyncio() -> bool:
-    return asyncio._get_running_loop() is not None  # the public one raises where there is none
+    return asyncio_loop() is not None
 
 
 def in_event_loop() -> bool:
     """Whether blocking this thread would block an event loop."""
-    return in_asyncio() or in_trio_run()
+    return asyncio_loop() is not None or in_trio_run()
 
 
 class Waiting(local):
@@ -102,7 +102,8 @@ class Slot(Generic[T]):
         """Wait at most `timeout` seconds (None: for ever) in the running trio or asyncio task. False: it timed out."""
         if self.done:
             return True
-        await (self._wait_asyncio(timeout) if in_asyncio() else self._wait_trio(timeout))
+        loop = asyncio_loop()
+        await (self._wait_trio(timeout) if loop is None else self._wait_asyncio(loop, timeout))
         self._wake = None
         return self.done
 
@@ -137,8 +138,7 @@ class Slot(Generic[T]):
             with trio.move_on_after(timeout):
                 await trio.lowlevel.wait_task_rescheduled(abort)
 
-    async def _wait_asyncio(self, timeout: float | None) -> None:
-        loop = asyncio.get_running_loop()
+    async def _wait_asyncio(self, loop: asyncio.AbstractEventLoop, timeout: float | None) -> None:
         door = doorbells.get(loop)
         bed: asyncio.Future[None] = loop.create_future()
 
@@ -147,7 +147,7 @@ class Slot(Generic[T]):
                 bed.set_result(None)
 
         def wake() -> None:
-            if asyncio._get_running_loop() is loop:
+            if asyncio_loop() is loop:
                 rouse()
             else:
                 rouse_from_outside(loop.call_soon_threadsafe if door is None else door.call, rouse)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 from struct import pack
 from typing import TYPE_CHECKING, Any
@@ -32,26 +30,6 @@ def text(record: LogRecord) -> bytes:
     told = of_somebody(record) and record.name != "trouper"
     record.__dict__["who"] = " [{path} {generation} {lane}]".format_map(record.__dict__) if told else ""
     return head.format(record).encode(errors="backslashreplace") + b"\n"
-
-
-def as_json(record: LogRecord) -> bytes:
-    """One JSON object in a line."""
-    fields: dict[str, Any] = {
-        "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-        "level": record.levelname.lower(),
-        "logger": record.name,
-        "message": record.getMessage(),
-    }
-    if of_somebody(record):
-        fields |= {name: getattr(record, name) for name in OURS}
-    if trace := traceback_of(record):
-        fields["exception"] = trace
-    if extra := extra_of(record):
-        try:
-            return dump({**fields, "extra": extra})
-        except (TypeError, ValueError, RecursionError):  # a cycle, a key that is none, a number that JSON has not
-            fields["extra"] = {str(key): repr(value) for key, value in extra.items()}
-    return dump(fields)
 
 
 def journal(record: LogRecord) -> bytes:
@@ -98,7 +76,3 @@ def traceback_of(record: LogRecord) -> str:
     )
     parts += [plain.formatStack(record.stack_info)] if record.stack_info else []
     return "\n".join(parts)
-
-
-def dump(fields: dict[str, Any]) -> bytes:
-    return json.dumps(fields, default=repr, allow_nan=False).encode() + b"\n"

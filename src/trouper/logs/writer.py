@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 LIMIT = 10_000  # records that wait for a slow target
 FLUSH = 2.0  # seconds for what waits, at the end
 LEVELS = ("debug", "info", "warning", "error", "critical")
-LAYOUTS = {"text": layouts.text, "json": layouts.as_json}
+LAYOUTS = ("text", "json")
 
 
 class Writer(logging.Handler):
@@ -141,7 +141,7 @@ def setup_logging(
     check_one_of("level", level, LEVELS)
     check_one_of("layout", layout, LAYOUTS)
     root = logging.getLogger()
-    writer = Writer(opened(target), layouts.journal if target == "journal" else LAYOUTS[layout])
+    writer = Writer(opened(target), layouts.journal if target == "journal" else layout_of(layout))
     for handler in root.handlers[:]:
         if isinstance(handler, Writer):
             root.removeHandler(handler)
@@ -158,6 +158,14 @@ def opened(target: str | Path) -> Target:
     except (OSError, TypeError, ValueError) as error:
         given = Words(f"{target} ({error})")
         raise SpecError("the log", "target", given, "stderr, journal, or a file that can be written") from error
+
+
+def layout_of(name: str) -> Callable[[LogRecord], bytes]:
+    if name == "json":
+        from trouper.logs.json_layout import as_json  # noqa: PLC0415 - most logs do without
+
+        return as_json
+    return layouts.text
 
 
 def check_one_of(name: str, given: object, allowed: Collection[str]) -> None:

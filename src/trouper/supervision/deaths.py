@@ -5,20 +5,19 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-import attrs
+import msgspec
 
 from trouper.actors.cell import Cell
 from trouper.actors.speaker import ABOUT
+from trouper.reasons import Reason
 
 if TYPE_CHECKING:
-    from trouper.reasons import Reason
     from trouper.supervision.actions import Restarting
 
 log = logging.getLogger("trouper")
 
 
-@attrs.define
-class Death:
+class Death(msgspec.Struct):
     """One end of one generation."""
 
     path: str

@@ -8,17 +8,14 @@ from __future__ import annotations
 from itertools import dropwhile
 from typing import TYPE_CHECKING, Final, Literal, final
 
-import attrs
+import msgspec
 
-from trouper.patience import Persist
-from trouper.reasons import NORMAL
+from trouper.patience import Backoff, Persist
+from trouper.reasons import NORMAL, Reason
 from trouper.supervision.budget import Uptime
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from trouper.patience import Backoff
-    from trouper.reasons import Reason
 
 Strategy = Literal["one_for_one", "one_for_all", "rest_for_one"]
 Restart = Literal["permanent", "transient", "temporary"]
@@ -30,8 +27,7 @@ PENDING: Final = frozenset({"restarting", "backoff"})
 MOTION: Final = frozenset({"starting", "stopping", "restarting", "backoff"})
 
 
-@attrs.define
-class Member:
+class Member(msgspec.Struct):
     """What the machine must know of a child.
 
     Args:
@@ -54,8 +50,7 @@ class Member:
 
 
 @final
-@attrs.define(eq=False)
-class Child:
+class Child(msgspec.Struct, eq=False):
     """One member inside the machine."""
 
     id: str
@@ -68,7 +63,7 @@ class Child:
     state: State = "undefined"
     moving: bool = False
     """Whether it is on its way up or down, and somebody waits for that."""
-    uptime: Uptime = attrs.field(factory=Uptime)
+    uptime: Uptime = msgspec.field(default_factory=Uptime)
     over: bool = False
     """Whether this generation was reported to have ended by itself."""
     late: int = 0

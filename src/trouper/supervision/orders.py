@@ -6,19 +6,19 @@ from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-import attrs
+import msgspec
 
 from trouper.actors.cell import Cell
 from trouper.errors import RestartLimitExceeded, StartFailed
 from trouper.events import ActorHeld, ActorReleased, ActorStarting, Degraded, SupervisorEnded, SupervisorStarted
 from trouper.events import Restarting as RestartingEvent
+from trouper.lanes.slot import Slot
 from trouper.reasons import KILLED, SHUTDOWN, restart_limit, start_failed
 from trouper.supervision.reports import Reports
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from trouper.lanes.slot import Slot
     from trouper.reasons import Reason
     from trouper.supervision import actions as act
     from trouper.supervision.dynamic import Dynamic
@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     from trouper.supervision.node import Node
 
 
-@attrs.frozen
-class Adding:
+class Adding(msgspec.Struct, frozen=True):
     """The ticket of a request to add a child."""
 
     name: str
@@ -102,12 +101,12 @@ class Orders(Reports):
         node.close(self.deaths.final(node))
 
     def do_forget(self, action: act.Forget) -> None:
+        self.wait_no_more(action.id)
         self.forget(action.id)
 
     def forget(self, name: str) -> None:
         """It is down, and nobody plans to start it again."""
         node = self.nodes.pop(name)
-        self.wait_no_more(name)
         self.held.discard(name)
         self.recovered(node)
         node.close(self.deaths.final(node))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-import attrs
+import msgspec
 
 from trouper.errors import DuplicateChild, SpecError, Words, show
 from trouper.supervision.pool import Pool, refuse_template
@@ -22,8 +22,7 @@ RESERVED: Final = frozenset({"services", "adopted"})
 """What stands beside the children of the root has these names: `@service` instances, and adopted payloads."""
 
 
-@attrs.frozen
-class Placed:
+class Placed(msgspec.Struct, frozen=True):
     """A node of a tree that knows its place.
 
     Args:

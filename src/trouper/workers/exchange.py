@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from functools import partial
 from time import monotonic, sleep
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from trouper.actors.definition import definition_of
 from trouper.actors.ref import NOTHING
-from trouper.actors.router import Router, Routes
-from trouper.errors import UsageError, type_name
+from trouper.actors.router import Routes
+from trouper.errors import UsageError
+from trouper.workers.copies import Copies
 from trouper.workers.link import Wire
 from trouper.workers.peer import Office, Peer
 from trouper.workers.waiting import Gate
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from trouper.actors.world import World
     from trouper.mailbox.mailbox import Mailbox
     from trouper.workers.staff import Staff
-
-M_contra = TypeVar("M_contra", contravariant=True)
 
 
 class Exchange:
@@ -106,33 +105,6 @@ class Everywhere:
 
     def keeps(self, _: object) -> bool:
         return not self.world.over and self.staff.boss.keeps(self.staff)
-
-
-class Copies(Router[M_contra], Generic[M_contra]):
-    """The address of an actor in a `process`, from outside of it: a `Router` over its copies in all workers.
-
-    The `.ref` of a child in the subtree becomes one; `Process.copies` has the type checkers know.
-    """
-
-    __slots__ = ()
-
-    def worker(self, number: int) -> Ref[M_contra]:
-        """The copy in one of the workers.
-
-        Args:
-            number: its `worker_id`: 0 for the first, as in its path.
-
-        Raises:
-            UsageError: there is no such worker.
-        """
-        workers = self.routes.workers
-        if not isinstance(number, int) or not 0 <= number < len(workers):
-            allowed = f"a number from 0 to {len(workers) - 1}" if workers else "none, for it has no worker"
-            raise UsageError(f"{self!r}: given worker {number!r}, allowed: {allowed}")
-        return workers[number]
-
-    def __repr__(self) -> str:
-        return f"<Copies of {type_name(self.definition.cls)}: {self.path}, in {self.size} workers>"
 
 
 def make_copies(ref: Ref[Any], key: Callable[[Any], Any] | None, place: Everywhere) -> None:

@@ -20,7 +20,6 @@ import ctypes
 import gc
 import importlib
 import os
-import runpy
 import select
 import signal
 import socket
@@ -30,14 +29,16 @@ import traceback
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic
-from types import ModuleType
 from typing import TYPE_CHECKING, NamedTuple
+
+from trouper.workers.main_module import import_main
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import NoReturn
 
 WORKER = "trouper.daemon.worker"  # by name: it stands above this room
+PRELOADED = WORKER, "trouper.lanes.asyncio_lane", "trouper.workers.staff"  # what is needed late is not for each worker
 PR_SET_CHILD_SUBREAPER = 36
 LEFT_TO_THE_PARENT = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
 
@@ -76,7 +77,8 @@ def main(control: int, order: Order) -> NoReturn:
     sys.argv[:] = order.argv
     if not order.spawn:
         preload(order.preload, order.main)
-        importlib.import_module(WORKER)
+        for name in PRELOADED:
+            importlib.import_module(name)
         gc.collect()
         gc.freeze()  # what is shared with the workers stays shared: no collection writes to it
     if os.getppid() != order.daemon:  # it has ended meanwhile
@@ -96,25 +98,6 @@ def preload(modules: Iterable[str], main_module: tuple[str, str] | None) -> None
     if main_module is not None:
         with suppress(Exception, SystemExit):
             import_main(*main_module)
-
-
-def import_main(kind: str, where: str) -> None:
-    """Import what the daemon runs as its `__main__`, under the name that `multiprocessing` has for that, too."""
-    if "__mp_main__" in sys.modules:
-        return
-    module = ModuleType("__mp_main__")
-    run = runpy.run_path if kind == "path" else runpy.run_module
-    importing.append(where)
-    try:
-        found = run(where, run_name="__mp_main__")
-    finally:
-        importing.pop()
-    module.__dict__.update(found)
-    sys.modules["__main__"] = sys.modules["__mp_main__"] = module
-
-
-importing: list[str] = []
-"""The main module that is being imported in a process of a worker: `run` is refused meanwhile."""
 
 
 class Forkserver:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import attrs
 import trio
@@ -185,13 +185,3 @@ class Launcher:
                 await trio.lowlevel.wait_readable(pidfd)
         finally:
             os.close(pidfd)
-
-
-def main_module() -> tuple[str, str] | None:
-    """How another process can import what runs as `__main__` here; None if it cannot."""
-    module: Any = sys.modules["__main__"]
-    name = getattr(module.__spec__, "name", None)
-    if name is not None:
-        return "name", name
-    file = getattr(module, "__file__", None)
-    return None if file is None else ("path", str(Path(file).resolve()))

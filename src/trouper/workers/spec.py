@@ -12,6 +12,7 @@ below all of them is told of with a star: `/hashers/*/hasher`.
 
 from __future__ import annotations
 
+from importlib import import_module
 from math import inf
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, get_args
 
@@ -21,7 +22,7 @@ from trouper.actors.options import is_seconds
 from trouper.errors import SpecError, UsageError, Words, show, type_name
 from trouper.supervision.child import Child
 from trouper.supervision.spec import DEFAULT_LIMIT, Supervisor, one_for_one
-from trouper.workers.exchange import Copies
+from trouper.workers.copies import Copies
 
 if TYPE_CHECKING:
     from trouper.actors.ref import Ref
@@ -33,6 +34,7 @@ Start = Literal["forkserver", "spawn"]
 """How a worker comes to be: forked by a process that has imported everything, or by a new interpreter."""
 
 EACH: Final = "*"  # the name of what each of them runs
+STAFF: Final = "trouper.workers.staff"  # by name: it needs this module, and 18 more that only such trees need
 SHUTDOWN: Final = 30.0
 WORKERS_RULE: Final = "an int of 0 or more (processes)"
 SECONDS_RULE: Final = "seconds: a number above 0, or math.inf"
@@ -142,6 +144,7 @@ def process(
     for field, seconds in (("start_timeout", start_timeout), ("shutdown", shutdown), ("answer_within", answer_within)):
         if not is_seconds(seconds, zero=False):
             raise SpecError(where, field, seconds, SECONDS_RULE)
+    import_module(STAFF)
     each = root.options(name=EACH, shutdown=shutdown)
     limit = DEFAULT_LIMIT if restarts is None else restarts
     return Process(

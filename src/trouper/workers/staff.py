@@ -21,7 +21,8 @@ from trouper.supervision.ranks import Ranks
 from trouper.supervision.supervisor import BRANCHES
 from trouper.workers.cargo import check_travel, modules_of, pack
 from trouper.workers.exchange import Everywhere, exchange_of, lead_to, make_copies
-from trouper.workers.launcher import Launcher, main_module
+from trouper.workers.launcher import Launcher
+from trouper.workers.main_module import main_module
 from trouper.workers.portable import rebuild_event, rebuild_value
 from trouper.workers.spec import Process
 from trouper.workers.worker import Worker
