@@ -21,6 +21,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -36,7 +37,7 @@ from trouper.daemon.process import SWITCH_INTERVAL
 from trouper.workers.frames import ANSWER, ASK, HEAD, SEND, frame
 from trouper.workers.link import Wire
 from trouper.workers.peer import Office, Peer
-from trouper.workers.waiting import WiredLane
+from trouper.workers.waiting import Gate, WiredLane
 
 COUNT = 400_000
 TRIPS = 3000
@@ -114,6 +115,7 @@ async def serve(sock: socket.socket, flavour: str) -> None:
     )
     office.home.attach(sock)
     wire.start()
+    daemon.loops.listen(partial(Gate, wire))
     await daemon.main()
 
 
@@ -180,6 +182,7 @@ async def drive(sock: socket.socket, flavour: str) -> dict[str, float]:
         refs += [peer.ref("/counter", counter), peer.ref("/echo", echo)]
         peer.attach(sock)
         wire.start()
+        daemon.loops.listen(partial(Gate, wire))
         found: dict[str, float] = await driver.ref.ask(Drive(), timeout=None)
         wire.close()
         return found

@@ -8,6 +8,7 @@ from __future__ import annotations
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 import attrs
@@ -18,7 +19,7 @@ from trouper.actors.definition import definition_of
 from trouper.lanes.slot import Slot
 from trouper.workers.link import Wire
 from trouper.workers.peer import Office, Peer
-from trouper.workers.waiting import WiredLane
+from trouper.workers.waiting import Gate, WiredLane
 
 T = TypeVar("T")
 PATIENCE = 20.0  # seconds: only a failing test waits so long
@@ -70,7 +71,7 @@ def local_of(daemon: Daemon) -> Callable[[str], Ref[Any] | None]:
     return local
 
 
-def side(daemon: Daemon, name: str) -> Side:
+def side(daemon: Daemon, name: str, *, wired: bool) -> Side:
     wire = Wire(f"wire of {name}")
     office = Office(local_of(daemon))
     lost: Slot[BaseException | None] = Slot()
@@ -85,6 +86,8 @@ def side(daemon: Daemon, name: str) -> Side:
         on_lost=lost.put,
     )
     wire.start()
+    if wired:
+        daemon.loops.listen(partial(Gate, wire))
     return Side(daemon, wire, office, peer, lost, told)
 
 
@@ -98,11 +101,11 @@ async def couple(
         there: the actors there.
         here: the actors here.
         connected: whether there is a link from the beginning.
-        wired: whether threading actors there read the wire while they wait, as in a worker.
+        wired: whether loops, and threading actors there, read the wire while they wait, as in real processes.
     """
     below = one_for_one(one_for_one(*there, name="there"))
     async with open_daemon(one_for_one(*here)) as first, open_daemon(below) as second:
-        ours, theirs = side(first, "/there"), side(second, "the parent")
+        ours, theirs = side(first, "/there", wired=wired), side(second, "the parent", wired=wired)
         ours.office.peers["/there"] = ours.peer
         theirs.office.home = theirs.peer
         two = Couple(ours, theirs)

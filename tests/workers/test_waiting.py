@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import threading
+from collections.abc import Iterator
+from contextlib import closing
 from queue import SimpleQueue
-from threading import Thread
+from select import EPOLLIN, select
+from socket import socketpair
+from threading import Thread, get_ident
 from typing import Any
 
 import pytest
 import trio
 
+from tests.actors.stage import FlavourName
 from tests.workers.couple import PATIENCE, Couple, couple, run
 from trouper import ActorRestarted, AskTimeout, Message, Ref, Request, actor, child
 from trouper.actors.ask import Ask
+from trouper.lanes.trio_lane import TrioLane
 from trouper.workers.link import NOBODY, Wire
-from trouper.workers.waiting import wait_reading
+from trouper.workers.waiting import Gate, wait_reading
 
 
 class Echo(Request[int]):
@@ -174,3 +181,142 @@ def test_an_idle_actor_that_reads_is_woken_by_its_own_process_too() -> None:
             assert await echoes.ask(Echo(1)) == 1
 
     run(body)
+
+
+# -- loops -------------------------------------------------------------------------------------------------------------
+class Pass(Request[int]):
+    """Ask one of there, and answer what that does."""
+
+    whom: str
+
+
+def who_asks(flavour: FlavourName, refs: dict[str, Ref[Any]]) -> Any:
+    @actor(flavour=flavour)
+    class Asks:
+        async def receive(self, message: Pass) -> int:
+            request = Hold() if message.whom == "holder" else Echo(1)
+            answer: int = await refs[message.whom].ask(request, timeout=PATIENCE)
+            return answer
+
+    return child(Asks)
+
+
+def until_it_is_read_by(wire: Wire, reader: int) -> None:
+    """In a thread that is not the reader's."""
+    while wire.borrower != reader:
+        os.sched_yield()
+
+
+def test_a_loop_reads_what_comes_for_its_actors_while_it_sleeps_and_never_else(loop_flavour: FlavourName) -> None:
+    async def body() -> None:
+        refs: dict[str, Ref[Any]] = {}
+        stage, asks = Stage(), who_asks(loop_flavour, refs)
+        async with couple(stage.holder, stage.echoes, here=(asks,), wired=True) as two:
+            refs["holder"], refs["echoes"] = stage.refs(two)
+            wire, lane = two.here.wire, two.here.daemon.loops[loop_flavour]
+            assert await asks.ref.ask(Pass("echoes")) == 1
+            assert wire.addressee is lane
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(asks.ref.ask, Pass("holder"))
+                await stage.has_entered()
+                await trio.to_thread.run_sync(until_it_is_read_by, wire, lane.ident)
+                readers: SimpleQueue[int] = SimpleQueue()
+                lane.post(lambda: readers.put(wire.borrower))
+                assert await trio.to_thread.run_sync(lambda: readers.get(timeout=PATIENCE)) == NOBODY
+                await trio.to_thread.run_sync(until_it_is_read_by, wire, lane.ident)
+                stage.gate.put(None)
+
+    run(body)
+
+
+def test_what_comes_for_others_a_loop_hands_on_and_leaves_the_wire_to_them() -> None:
+    async def body() -> None:
+        refs: dict[str, Ref[Any]] = {}
+        stage, asks = Stage(), who_asks("asyncio", refs)
+        async with couple(stage.holder, stage.echoes, here=(asks,), wired=True) as two:
+            refs["holder"], refs["echoes"] = holder, echoes = stage.refs(two)
+            wire, there = two.here.wire, two.there.wire
+            for number in range(50):
+                assert await asks.ref.ask(Pass("echoes")) == 1  # the loop of asyncio has the wire now
+                others: list[Any] = []
+                thread = in_a_thread(others, echoes, Echo(number))
+                await trio.to_thread.run_sync(thread.join)
+                assert others == [number]
+                holder.send(Tick(number))
+            assert wire.addressee is two.here.daemon.loops["asyncio"]
+            assert there.addressee not in two.there.daemon.loops.values()
+
+    run(body)
+
+
+class Gated:
+    """A gate, and a wire that has something to be read."""
+
+    def __init__(self) -> None:
+        self.wire, self.lane = Wire("unused"), TrioLane("it")
+        self.gate = Gate(self.wire, self.lane)
+        self.sock, self.theirs = socketpair()
+        self.read: list[bytes] = []
+        links: dict[int, Any] = self.wire.links
+        links[self.sock.fileno()] = self
+        self.wire.sockets.register(self.sock.fileno(), EPOLLIN)
+        self.wire.addressee = self.lane
+
+    def heard(self, _: int) -> None:
+        self.read.append(self.sock.recv(100))
+
+    def close(self) -> None:
+        self.sock.close()
+        self.theirs.close()
+
+    def is_open(self) -> bool:
+        return bool(select([self.gate], [], [], 0)[0])
+
+
+@pytest.fixture
+def it() -> Iterator[Gated]:
+    with closing(Gated()) as it:
+        yield it
+
+
+def test_a_gate_is_open_while_its_loop_has_borrowed_the_wire(it: Gated) -> None:
+    it.theirs.send(b"1")
+    assert not it.is_open()
+    it.gate.wakes()
+    assert it.read == []
+    for number in range(3):
+        it.gate.falls_asleep()
+        it.gate.falls_asleep()  # the sleep before ended in an error of the loop
+        assert it.wire.borrower == get_ident()
+        assert it.is_open()
+        it.gate.wakes()
+        assert it.read == [b"1"] * (number + 1)
+        assert it.wire.borrower == NOBODY
+        it.theirs.send(b"1")
+    it.wire.addressee = None
+    it.gate.falls_asleep()
+    assert not it.is_open()
+    it.gate.wakes()
+    assert len(it.read) == 3
+
+
+def test_a_gate_is_closed_while_somebody_else_has_borrowed_the_wire(it: Gated) -> None:
+    it.theirs.send(b"1")
+    assert it.wire.lend()
+    it.gate.falls_asleep()
+    assert not it.is_open()
+    it.gate.wakes()
+    assert it.read == []
+    assert it.wire.borrower == get_ident()
+    it.wire.back()
+    it.gate.falls_asleep()
+    assert it.is_open()
+
+
+def test_the_wire_is_given_back_though_reading_it_fails(it: Gated) -> None:
+    it.theirs.send(b"1")
+    it.gate.falls_asleep()
+    del it.read
+    with pytest.raises(AttributeError, match="read"):
+        it.gate.wakes()
+    assert it.wire.borrower == NOBODY

@@ -22,6 +22,7 @@ from trouper.daemon.annex import Annex
 from trouper.daemon.before import Hooks
 from trouper.daemon.exits import FAILED, OK, code_of
 from trouper.daemon.listeners import Sockets
+from trouper.daemon.loops import Lanes
 from trouper.daemon.operator import Operator
 from trouper.daemon.payloads import Payloads
 from trouper.daemon.registry import Registry
@@ -374,21 +375,6 @@ class Daemon(Operator, Registry, Payloads):
     def stack(self) -> str:
         """What hangs while it stops."""
         return "\n".join(filter(None, (self.annex.stack(), self.root.stack())))
-
-
-class Lanes(dict[str, "LoopLane"]):
-    """The async lanes by flavour; one that is needed first is started. Each start of an actor looks here.
-
-    Args:
-        open_lane: starts the lane of a flavour, once, and puts it here.
-    """
-
-    def __init__(self, open_lane: Callable[[str], LoopLane]) -> None:
-        super().__init__()
-        self.open_lane = open_lane
-
-    def __missing__(self, flavour: str) -> LoopLane:
-        return self.open_lane(flavour)
 
 
 class Root:

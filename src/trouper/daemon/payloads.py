@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from trouper.actors.world import World
     from trouper.daemon.adopted import Adopted
     from trouper.daemon.annex import Annex
+    from trouper.daemon.loops import Lanes
     from trouper.daemon.services import Services
     from trouper.lanes.lane import Lane
     from trouper.lanes.loop_lane import LoopLane
@@ -44,7 +45,7 @@ class Payloads:
 
     world: World
     control: TrioLane
-    loops: dict[str, LoopLane]
+    loops: Lanes
     lane_broke: Callable[[Lane, BaseException], None]
     services: Services
     annex: Annex

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import selectors
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from trouper.lanes.loop_lane import Task
+    from trouper.lanes.loop_lane import Ear, Task
 
 
 def own_task() -> asyncio.Task[Any]:
@@ -63,14 +64,53 @@ class AsyncioGuard:
         return self.caught
 
 
+class Poll(selectors.DefaultSelector):
+    """What a loop of ours sleeps in: it tells an ear of each sleep."""
+
+    ear: Ear | None = None
+
+    def listen(self, ear: Ear) -> None:
+        self.register(ear, selectors.EVENT_READ, ear)
+        self.ear = ear
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        ear = self.ear
+        if ear is None:
+            return super().select(timeout)
+        if timeout is None or timeout > 0:
+            ear.falls_asleep()
+        try:
+            found = super().select(timeout)
+        finally:
+            ear.wakes()
+        return [one for one in found if one[0].data is not ear]
+
+
+class Loop(asyncio.SelectorEventLoop):
+    """asyncio's own, with an ear."""
+
+    def __init__(self) -> None:
+        self.poll = Poll()
+        super().__init__(self.poll)
+
+
+def new_loop() -> asyncio.AbstractEventLoop:
+    """One for a lane: what the program has asyncio make; if that is asyncio's own, one with an ear."""
+    loop = asyncio.new_event_loop()
+    if type(loop) is not asyncio.SelectorEventLoop:
+        return loop
+    loop.close()
+    return Loop()
+
+
 class AsyncioLane(LoopLane):
     """All asyncio code of a daemon. `main` is what its loop runs."""
 
     flavour = "asyncio"
 
-    def run(self, started: Callable[[], object], new_loop: Callable[[], asyncio.AbstractEventLoop] | None) -> None:
+    def run(self, started: Callable[[], object], factory: Callable[[], asyncio.AbstractEventLoop] | None) -> None:
         """Run `main` in a loop of its own, in this thread."""
-        with asyncio.Runner(loop_factory=new_loop) as runner:
+        with asyncio.Runner(loop_factory=factory or new_loop) as runner:
             runner.run(self.main(started))
 
     async def main(self, started: Callable[[], object]) -> None:
@@ -100,6 +140,10 @@ class AsyncioLane(LoopLane):
                 if not door.closed:
                     self.loop.remove_reader(door.fd)
                 self.end(self.loop)
+
+    def begin_to_listen(self, ear: Ear) -> None:
+        if isinstance(self.loop, Loop):
+            self.loop.poll.listen(ear)
 
     async def until_closed(self) -> None:
         await self.closing.wait()

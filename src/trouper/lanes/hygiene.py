@@ -29,6 +29,11 @@ def in_trio_run() -> bool:
     return "runner" in GLOBAL_RUN_CONTEXT.__dict__
 
 
+def trio_is_guest() -> bool:
+    """Whether trio runs as a guest in another loop here."""
+    return GLOBAL_RUN_CONTEXT.runner.is_guest
+
+
 def asyncio_loop() -> asyncio.AbstractEventLoop | None:
     """The one that runs in this thread; the public function for that raises where there is none."""
     return look_for_asyncio() if asyncio_events is None else asyncio_events._get_running_loop()

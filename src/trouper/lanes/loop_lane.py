@@ -60,6 +60,18 @@ class Guard(Protocol):
     def spoiled_by(self, error: BaseException | None) -> object: ...
 
 
+class Ear(Protocol):
+    """What the loop of a lane listens to while it sleeps: it wakes when this can be read, and has it told so.
+
+    `falls_asleep` is called in the loop's thread before the loop waits, and `wakes` after that, whatever woke it;
+    what `wakes` gives the lane to do is done in the same pass.
+    """
+
+    def fileno(self) -> int: ...
+    def falls_asleep(self) -> object: ...
+    def wakes(self) -> object: ...
+
+
 class Task(Protocol):
     """A background task of an actor."""
 
@@ -92,6 +104,13 @@ class LoopLane(Lane):
     bed: Any
     spares: list[Any]
     door: Doorbell
+    ear: Ear | None = None
+
+    def listen(self, ear: Ear) -> None:
+        """In the lane: listen to this from now on; once in its life."""
+        if self.ear is None and not self.over:
+            self.ear = ear
+            self.begin_to_listen(ear)
 
     def open_door(self, loop: object, otherwise: Callable[[Callable[[], object]], object]) -> Doorbell:
         """From now on other threads can wake it: the lane of this loop, or of the run with this trio token."""
@@ -226,6 +245,10 @@ class LoopLane(Lane):
             self.spares.remove(bed)
 
     # -- what the flavours add ---------------------------------------------------------------------------------------
+    def begin_to_listen(self, ear: Ear) -> None:
+        """Have the ear told of each sleep, if this loop tells when it sleeps."""
+        raise NotImplementedError
+
     def guard(self) -> Guard:
         raise NotImplementedError
 

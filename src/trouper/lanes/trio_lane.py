@@ -7,6 +7,7 @@ What wakes the lane from within rouses a spare; only where there is none it ring
 
 from __future__ import annotations
 
+from contextlib import suppress
 from math import inf
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from trouper.lanes.loop_lane import Task
+    from trouper.lanes.loop_lane import Ear, Task
     from trouper.lanes.timers import HeapTimer
 
 
@@ -63,6 +64,20 @@ class TrioGuard:
     @property
     def caught(self) -> bool:
         return self._scope.cancelled_caught
+
+
+class Sleep(trio.abc.Instrument):
+    """Tells an ear of each sleep of the loop."""
+
+    def __init__(self, ear: Ear) -> None:
+        self.ear = ear
+
+    def before_io_wait(self, timeout: float) -> None:
+        if timeout > 0:
+            self.ear.falls_asleep()
+
+    def after_io_wait(self, timeout: float) -> None:
+        self.ear.wakes()
 
 
 class TrioLane(LoopLane):
@@ -99,6 +114,21 @@ class TrioLane(LoopLane):
     def close(self) -> None:
         """End the lane, in its own thread."""
         self.closing.set()
+
+    def begin_to_listen(self, ear: Ear) -> None:
+        if not hygiene.trio_is_guest():  # of whose host nobody knows whether it sleeps
+            self.nursery.start_soon(self.lend_ear, ear)
+
+    async def lend_ear(self, ear: Ear) -> None:
+        sleep = Sleep(ear)
+        trio.lowlevel.add_instrument(sleep)
+        try:
+            while True:
+                await wait_readable(ear)  # wakes the loop, and with it the ear: there is nothing to do here
+        finally:
+            with suppress(KeyError):  # trio has taken it out after an error
+                trio.lowlevel.remove_instrument(sleep)
+            ear.wakes()
 
     # -- timers ------------------------------------------------------------------------------------------------------
     def call_later(self, seconds: float, fn: Callable[..., object], *args: Any) -> HeapTimer:

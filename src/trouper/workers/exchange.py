@@ -7,6 +7,7 @@ messages on.
 
 from __future__ import annotations
 
+from functools import partial
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, cast
 
@@ -17,6 +18,7 @@ from trouper.errors import UsageError
 from trouper.workers.copies import Copies
 from trouper.workers.link import Wire
 from trouper.workers.peer import Office, Peer
+from trouper.workers.waiting import Gate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,6 +47,7 @@ class Exchange:
             home.world = world
             for cell in home.cells.values():
                 cell.world = world
+        self.world.daemon.loops.listen(partial(Gate, self.wire))
 
     def local(self, path: str) -> Ref[Any] | None:
         """Who stands there in this process; in the daemon also who stands in a worker, for those of the others."""

@@ -13,9 +13,9 @@ interpreter. A box that has grown to `CHUNK` is written by who sends, so that no
 fill, and the policies of mailboxes apply.
 
 **Reading** is the business of one thread at a time, for all links of a process: the wire's own, or one that would sleep
-otherwise and has *borrowed* the wire. A thread that waits for an answer reads it itself, and a threading actor that
-waits for messages does so (`waiting.py`): no switch of threads lies between the socket and who waits for it. Who reads
-decodes, and puts messages into the mailboxes of their actors.
+otherwise and has *borrowed* the wire. A thread that waits for an answer reads it itself; so do a threading actor that
+waits for messages, and the loop of a lane while it sleeps (`waiting.py`): no switch of threads lies between the socket
+and who waits for it. Who reads decodes, and puts messages into the mailboxes of their actors.
 """
 
 from __future__ import annotations
@@ -244,6 +244,7 @@ class Wire:
         self.reading = Lock()
         self.borrowed = Lock()
         self.borrower = NOBODY
+        self.addressee: object = None  # the lane that something came for last
         self.parked = False
         self.pending = False
         self.over = False

@@ -396,9 +396,12 @@ class Peer:
         if channel:
             self.on_taken(channel, 1, NO_BODY)
         try:
-            return self.pending.pop(number)
+            ask, cell = self.pending.pop(number)
         except KeyError:
             raise FrameError(0, f"an answer to ask {number}", "to one that has none") from None
+        if ask.asker is not None:
+            self.wire.addressee = ask.asker.ref.lane
+        return ask, cell
 
     def reader(self, cls: type) -> Reader:
         reader = self.readers.get(cls)

@@ -117,6 +117,7 @@ class Port:
         else:
             ref.make_box().extend(messages)
             self.put_receipt(self.arrived(count))
+            self.peer.wire.addressee = getattr(ref, "lane", None)  # which it has from its first start on
             ref.nudge()
 
     def put_by_router(self, router: Router[Any], message: object) -> None:
@@ -130,6 +131,7 @@ class Port:
 
     def put_with_receipt(self, ref: Ref[Any], item: object, receipt: Receipt) -> None:
         ref.make_box().extend((item, receipt))
+        self.peer.wire.addressee = getattr(ref, "lane", None)  # which it has from its first start on
         ref.nudge()
 
     def asked(self, number: int, body: memoryview) -> None:

@@ -1,15 +1,15 @@
-"""Threads that read the wire while they wait: for an answer, or for messages of their own.
+"""Threads that read the wire while they wait: for an answer, for messages of their own, or as a loop does for anything.
 
 A switch of threads costs about as much as the way through the socket. So a thread that would sleep anyway borrows the
 wire, if nobody has, and sleeps in the sockets; what comes for others it hands on. What it waits for may come from
-elsewhere, too: it sleeps on a number that others ring.
+elsewhere, too: it sleeps on a number that others ring, and a loop on all that it has.
 """
 
 from __future__ import annotations
 
 import os
 from queue import SimpleQueue
-from select import POLLIN, poll
+from select import EPOLLIN, POLLIN, epoll, poll
 from threading import get_ident, local
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from trouper.lanes.thread_lane import ThreadLane
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from trouper.lanes.lane import Lane
     from trouper.lanes.slot import Slot
     from trouper.workers.link import Wire
 
@@ -128,3 +129,41 @@ class WiredLane(ThreadLane):
     def __init__(self, name: str, wire: Wire) -> None:
         super().__init__(name)
         self.bell = WireBell(self, wire)
+
+
+class Gate:
+    """The ear of a loop that reads the wire while it sleeps, if it was the last that something came for.
+
+    It is among what the loop waits for, and is open while the loop has borrowed the wire; else nothing is heard there.
+
+    Args:
+        wire: what is read.
+        lane: that of the loop.
+    """
+
+    def __init__(self, wire: Wire, lane: Lane) -> None:
+        self.wire, self.lane = wire, lane
+        self.sockets = epoll()
+        self.sockets.register(wire.sockets.fileno(), 0)
+        self.borrowed = self.open = False
+
+    def fileno(self) -> int:
+        return self.sockets.fileno()
+
+    def falls_asleep(self) -> None:
+        """Borrow the wire, unless somebody has or it is not for us."""
+        wire = self.wire
+        if not self.borrowed:
+            self.borrowed = wire.addressee is self.lane and wire.lend()
+        if self.open is not self.borrowed:
+            self.open = self.borrowed
+            self.sockets.modify(wire.sockets.fileno(), EPOLLIN if self.open else 0)
+
+    def wakes(self) -> None:
+        """Take what has come, then give the wire back: what the loop does next may take long."""
+        if self.borrowed:
+            try:
+                self.wire.read()
+            finally:
+                self.borrowed = False
+                self.wire.back()
