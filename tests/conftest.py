@@ -1,6 +1,6 @@
 """Every test of live actors runs on every flavour it applies to, and in both kinds of hosts.
 
-`--ways 2` leaves combinations of parameters out, and `--share 1/2` runs the tests of every second file.
+`--ways 1` leaves combinations of parameters out, and `--share 1/2` runs the tests of every second file.
 """
 
 from __future__ import annotations

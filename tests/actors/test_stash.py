@@ -43,6 +43,7 @@ from trouper import (
     child,
     current,
     one_for_one,
+    pool,
 )
 from trouper.supervision.describe import describe
 from trouper.supervision.place import place
@@ -383,9 +384,13 @@ def test_a_request_that_is_stashed_when_its_asker_gives_up_is_answered_to_nobody
     host.run(one_for_one(actor), body)
 
 
-def test_a_late_reply_is_a_dead_letter_that_names_the_asker(flavour: FlavourName, host: Host) -> None:
+@pytest.mark.parametrize("of_a_pool", [False, True])
+def test_a_late_reply_is_a_dead_letter_that_names_the_asker(
+    flavour: FlavourName, host: Host, *, of_a_pool: bool
+) -> None:
     seen = Diary()
     slow = child(connecting(flavour, seen))
+    place: Any = pool(slow, size=1) if of_a_pool else slow
 
     @role(flavour)
     class Asker:
@@ -401,10 +406,10 @@ def test_a_late_reply_is_a_dead_letter_that_names_the_asker(flavour: FlavourName
         say(slow.ref, "open")
         await events.until(1)
         letter = events.of(DeadLetter)[0]
-        assert (letter.path, letter.message) == ("/connecting", "a")
+        assert (letter.path, letter.message) == ("/pool/connecting-1" if of_a_pool else "/connecting", "a")
         assert letter.why == f"a late reply to {Echo('a')}, whose asker /asker gave up"
 
-    host.run(one_for_one(slow, asker), body)
+    host.run(one_for_one(place, asker), body)
 
 
 # -- bounds and refusals -----------------------------------------------------------------------------------------------

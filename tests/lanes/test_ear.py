@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import select
+import selectors
 from collections.abc import Callable, Iterator
 from functools import partial
 from queue import SimpleQueue
@@ -16,7 +17,7 @@ import trio
 
 from tests.actors.stage import FlavourName
 from trouper import one_for_one, open_daemon
-from trouper.lanes.asyncio_lane import AsyncioLane, Loop, new_loop
+from trouper.lanes.asyncio_lane import AsyncioLane, Poll, tell_of_sleeps
 from trouper.lanes.loop_lane import LoopLane
 from trouper.lanes.trio_lane import TrioLane
 from trouper.testing import Trial
@@ -79,7 +80,7 @@ def lane(loop_flavour: FlavourName, ear: Pipe) -> Iterator[LoopLane]:
         if isinstance(lane, TrioLane):
             trio.run(lane.main, started.set)
         else:
-            with asyncio.Runner(loop_factory=new_loop) as runner:
+            with asyncio.Runner() as runner:
                 runner.run(lane.main(started.set))
 
     thread = Thread(target=live)
@@ -222,13 +223,24 @@ def test_a_guest_is_left_alone(ear: Pipe) -> None:
     assert ear.sleeps == 0
 
 
-def test_what_loop_asyncio_makes_is_the_business_of_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Theirs(asyncio.SelectorEventLoop):
-        """As a policy of theirs has them made."""
+class Theirs(selectors.DefaultSelector):
+    """Somebody else's selector."""
 
-    loops = [new_loop()]
-    monkeypatch.setattr(asyncio, "new_event_loop", Theirs)
-    loops.append(new_loop())
-    assert list(map(type, loops)) == [Loop, Theirs]
-    for loop in loops:
-        loop.close()
+
+def test_a_selector_that_is_not_asyncios_own_is_left_alone(ear: Pipe) -> None:
+    for selector in (Theirs(), None):
+        tell_of_sleeps(selector, ear)
+        assert type(selector) in {Theirs, type(None)}
+    assert ear.sleeps == 0
+
+
+def test_an_ear_is_awake_after_a_sleep_that_failed(ear: Pipe) -> None:
+    selector: Any = selectors.DefaultSelector()
+    tell_of_sleeps(selector, ear)
+    assert type(selector) is Poll
+    assert selector.select(0) == []
+    assert ear.sleeps == 0
+    selector.close()
+    with pytest.raises(ValueError, match="closed"):
+        selector.select(1)
+    assert (ear.sleeps, ear.asleep) == (1, False)

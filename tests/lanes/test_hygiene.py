@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import selectors
 import sys
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack
@@ -115,6 +116,37 @@ def test_without_asyncio_no_loop_runs_and_nothing_is_cancelled(monkeypatch: pyte
         assert hygiene.asyncio_loop() is asyncio.get_running_loop()
 
     asyncio.run(look())
+
+
+def test_what_an_asyncio_loop_sleeps_in_is_told() -> None:
+    other: Any = object()
+
+    async def look() -> None:
+        assert type(hygiene.asyncio_selector(asyncio.get_running_loop())) is selectors.DefaultSelector
+        assert hygiene.asyncio_selector(other) is None
+
+    asyncio.run(look())
+
+
+def test_trio_tells_whether_it_is_a_guest() -> None:
+    async def look() -> bool:
+        return hygiene.trio_is_guest()
+
+    assert not trio.run(look)
+    found: list[Any] = []
+
+    async def be_host() -> None:
+        loop, over = asyncio.get_running_loop(), asyncio.Event()
+
+        def done(outcome: Any) -> None:
+            found.append(outcome.unwrap())
+            over.set()
+
+        trio.lowlevel.start_guest_run(look, run_sync_soon_threadsafe=loop.call_soon_threadsafe, done_callback=done)
+        await over.wait()
+
+    asyncio.run(be_host())
+    assert found == [True]
 
 
 def test_must_cancel_of_an_asyncio_task_lasts_until_the_cancellation_comes() -> None:

@@ -111,7 +111,7 @@ async def couple(
         two = Couple(ours, theirs)
         if wired:
             second.world.thread_lane = lambda name: WiredLane(name, theirs.wire)
-            await second.restart("/there")
+            assert (await second.terminate("/there"), await second.restart("/there")) == ("ok", "ok")
         if connected:
             two.connect()
         try:

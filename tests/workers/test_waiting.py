@@ -6,10 +6,12 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from queue import SimpleQueue
 from select import EPOLLIN, select
 from socket import socketpair
 from threading import Thread, get_ident
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -21,7 +23,7 @@ from trouper import ActorRestarted, AskTimeout, Message, Ref, Request, actor, ch
 from trouper.actors.ask import Ask
 from trouper.lanes.trio_lane import TrioLane
 from trouper.workers.link import NOBODY, Wire
-from trouper.workers.waiting import Gate, wait_reading
+from trouper.workers.waiting import Gate, WiredLane, wait_reading
 
 
 class Echo(Request[int]):
@@ -203,7 +205,9 @@ def who_asks(flavour: FlavourName, refs: dict[str, Ref[Any]]) -> Any:
 
 def until_it_is_read_by(wire: Wire, reader: int) -> None:
     """In a thread that is not the reader's."""
+    deadline = monotonic() + PATIENCE
     while wire.borrower != reader:
+        assert monotonic() < deadline, f"it is read by {wire.borrower}"
         os.sched_yield()
 
 
@@ -229,13 +233,12 @@ def test_a_loop_reads_what_comes_for_its_actors_while_it_sleeps_and_never_else(l
     run(body)
 
 
-def test_what_comes_for_others_a_loop_hands_on_and_leaves_the_wire_to_them() -> None:
+def test_what_comes_for_others_a_loop_hands_on() -> None:
     async def body() -> None:
         refs: dict[str, Ref[Any]] = {}
         stage, asks = Stage(), who_asks("asyncio", refs)
         async with couple(stage.holder, stage.echoes, here=(asks,), wired=True) as two:
             refs["holder"], refs["echoes"] = holder, echoes = stage.refs(two)
-            wire, there = two.here.wire, two.there.wire
             for number in range(50):
                 assert await asks.ref.ask(Pass("echoes")) == 1  # the loop of asyncio has the wire now
                 others: list[Any] = []
@@ -243,8 +246,36 @@ def test_what_comes_for_others_a_loop_hands_on_and_leaves_the_wire_to_them() -> 
                 await trio.to_thread.run_sync(thread.join)
                 assert others == [number]
                 holder.send(Tick(number))
-            assert wire.addressee is two.here.daemon.loops["asyncio"]
-            assert there.addressee not in two.there.daemon.loops.values()
+
+    run(body)
+
+
+def test_who_got_something_last_is_who_reads(loop_flavour: FlavourName) -> None:
+    """By a message, by a request, and a thread as well as a loop."""
+    ticks: SimpleQueue[int] = SimpleQueue()
+
+    @actor(flavour=loop_flavour)
+    class Ticks:
+        async def receive(self, message: Tick | Echo) -> int | None:
+            if isinstance(message, Echo):
+                return message.value
+            ticks.put(message.value)
+            return None
+
+    async def body() -> None:
+        stage = Stage()
+        async with couple(child(Ticks), stage.echoes, wired=True) as two:
+            ref, wire, lanes = two.ref("ticks", Ticks), two.there.wire, two.there.daemon.loops
+            for _ in range(3):
+                ref.send(Tick(1))
+                assert await trio.to_thread.run_sync(partial(ticks.get, timeout=PATIENCE)) == 1
+                assert wire.addressee is lanes[loop_flavour]
+                assert await two.ref("echoes", Echoes).ask(Echo(2)) == 2
+                assert isinstance(wire.addressee, WiredLane)
+                assert await ref.ask(Echo(3)) == 3
+                assert wire.addressee is lanes[loop_flavour]
+            await two.disconnect()
+            assert wire.addressee is lanes[loop_flavour]
 
     run(body)
 
@@ -320,3 +351,19 @@ def test_the_wire_is_given_back_though_reading_it_fails(it: Gated) -> None:
     with pytest.raises(AttributeError, match="read"):
         it.gate.wakes()
     assert it.wire.borrower == NOBODY
+    assert not it.is_open()
+
+
+def test_a_loop_does_not_wait_for_who_reads(it: Gated) -> None:
+    it.theirs.send(b"1")
+    it.gate.falls_asleep()
+    with it.wire.reading:
+        it.gate.wakes()
+        assert it.wire.borrower == NOBODY
+        it.gate.falls_asleep()
+        assert it.wire.borrower == NOBODY
+        assert not it.is_open()
+    assert it.read == []
+    it.gate.falls_asleep()
+    it.gate.wakes()
+    assert it.read == [b"1"]

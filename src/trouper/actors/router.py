@@ -166,7 +166,7 @@ class Router(Ref[M_contra], Generic[M_contra]):
             raise MessageTypeError(message, self, (Request,))
         self.check(message)
         reply_types(type(message))
-        return Ask(message)
+        return Ask(message, handling.get(None))
 
     def put(self, item: object) -> None:
         """Hand it to a worker, or say that there is none."""

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from trouper.daemon.before import Hook
     from trouper.daemon.notify import Systemd
     from trouper.daemon.services import Services
+    from trouper.lanes.loop_lane import Ear
     from trouper.supervision.spec import Child, Supervisor
 
 
@@ -259,6 +260,9 @@ class HostedLane(AsyncioLane):
     def __init__(self, body: asyncio.Task[Any]) -> None:
         super().__init__("asyncio")
         self.body = body
+
+    def begin_to_listen(self, ear: Ear) -> None:
+        """The host's loop is left as it is."""
 
     async def until_closed(self) -> None:
         while not (self.closing.is_set() or self.body.done()):

@@ -65,18 +65,12 @@ class AsyncioGuard:
 
 
 class Poll(selectors.DefaultSelector):
-    """What a loop of ours sleeps in: it tells an ear of each sleep."""
+    """What a loop sleeps in, once its lane listens: it tells an ear of each sleep."""
 
-    ear: Ear | None = None
-
-    def listen(self, ear: Ear) -> None:
-        self.register(ear, selectors.EVENT_READ, ear)
-        self.ear = ear
+    ear: Ear
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         ear = self.ear
-        if ear is None:
-            return super().select(timeout)
         if timeout is None or timeout > 0:
             ear.falls_asleep()
         try:
@@ -86,21 +80,13 @@ class Poll(selectors.DefaultSelector):
         return [one for one in found if one[0].data is not ear]
 
 
-class Loop(asyncio.SelectorEventLoop):
-    """asyncio's own, with an ear."""
-
-    def __init__(self) -> None:
-        self.poll = Poll()
-        super().__init__(self.poll)
-
-
-def new_loop() -> asyncio.AbstractEventLoop:
-    """One for a lane: what the program has asyncio make; if that is asyncio's own, one with an ear."""
-    loop = asyncio.new_event_loop()
-    if type(loop) is not asyncio.SelectorEventLoop:
-        return loop
-    loop.close()
-    return Loop()
+def tell_of_sleeps(selector: object, ear: Ear) -> None:
+    """Make a `Poll` of the selector of a loop, if that is asyncio's own."""
+    if type(selector) is selectors.DefaultSelector:
+        poll: Any = selector
+        poll.register(ear, selectors.EVENT_READ, ear)
+        poll.ear = ear
+        poll.__class__ = Poll
 
 
 class AsyncioLane(LoopLane):
@@ -110,7 +96,7 @@ class AsyncioLane(LoopLane):
 
     def run(self, started: Callable[[], object], factory: Callable[[], asyncio.AbstractEventLoop] | None) -> None:
         """Run `main` in a loop of its own, in this thread."""
-        with asyncio.Runner(loop_factory=factory or new_loop) as runner:
+        with asyncio.Runner(loop_factory=factory) as runner:
             runner.run(self.main(started))
 
     async def main(self, started: Callable[[], object]) -> None:
@@ -142,8 +128,7 @@ class AsyncioLane(LoopLane):
                 self.end(self.loop)
 
     def begin_to_listen(self, ear: Ear) -> None:
-        if isinstance(self.loop, Loop):
-            self.loop.poll.listen(ear)
+        tell_of_sleeps(hygiene.asyncio_selector(self.loop), ear)
 
     async def until_closed(self) -> None:
         await self.closing.wait()

@@ -34,6 +34,11 @@ def trio_is_guest() -> bool:
     return GLOBAL_RUN_CONTEXT.runner.is_guest
 
 
+def asyncio_selector(loop: asyncio.AbstractEventLoop) -> object:
+    """What it sleeps in; None if that is something else."""
+    return getattr(loop, "_selector", None)
+
+
 def asyncio_loop() -> asyncio.AbstractEventLoop | None:
     """The one that runs in this thread; the public function for that raises where there is none."""
     return look_for_asyncio() if asyncio_events is None else asyncio_events._get_running_loop()

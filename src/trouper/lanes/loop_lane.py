@@ -63,8 +63,8 @@ class Guard(Protocol):
 class Ear(Protocol):
     """What the loop of a lane listens to while it sleeps: it wakes when this can be read, and has it told so.
 
-    `falls_asleep` is called in the loop's thread before the loop waits, and `wakes` after that, whatever woke it;
-    what `wakes` gives the lane to do is done in the same pass.
+    `falls_asleep` is called in the loop's thread before the loop waits, and `wakes` after that, whatever woke it, and
+    before what it woke for is done.
     """
 
     def fileno(self) -> int: ...

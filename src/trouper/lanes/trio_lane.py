@@ -128,7 +128,6 @@ class TrioLane(LoopLane):
         finally:
             with suppress(KeyError):  # trio has taken it out after an error
                 trio.lowlevel.remove_instrument(sleep)
-            ear.wakes()
 
     # -- timers ------------------------------------------------------------------------------------------------------
     def call_later(self, seconds: float, fn: Callable[..., object], *args: Any) -> HeapTimer:

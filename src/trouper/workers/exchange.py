@@ -1,4 +1,4 @@
-"""The way to actors of other processes: one thread that reads, and who knows where an address leads.
+"""The way to actors of other processes: the wire, and who knows where an address leads.
 
 In a daemon with workers, an address of the subtree means all of them: a `Copies`, which hands each message to the
 worker whose turn it is. In a worker, it means the own copy, and every other address leads to the daemon, which hands

@@ -281,6 +281,8 @@ class Wire:
         self.sockets.modify(link.sock.fileno(), events)
 
     def forget(self, link: Link) -> None:
+        if self.addressee is link:
+            self.addressee = None
         self.links.pop(link.sock.fileno(), None)
         self.sockets.unregister(link.sock.fileno())
 
@@ -303,12 +305,16 @@ class Wire:
         self.own.modify(self.sockets.fileno(), EPOLLIN)
         self.borrowed.release()
 
-    def read(self) -> None:
-        """Take what has come, on all links."""
-        with self.reading:
+    def read(self, *, wait: bool = True) -> None:
+        """Take what has come, on all links; without `wait` leave it to who is reading still."""
+        if not self.reading.acquire(blocking=wait):
+            return
+        try:
             for fd, what in self.sockets.poll(0):
                 if (link := self.links.get(fd)) is not None:
                     link.heard(what)
+        finally:
+            self.reading.release()
 
     # -- its own thread ----------------------------------------------------------------------------------------------
     def main(self) -> None:

@@ -81,12 +81,12 @@ class Peer:
     Args:
         name: what it is called in errors and events: the path of a worker, or what stands for the parent.
         world: of the actors of this process.
-        wire: the thread that reads from the links of this process.
+        wire: by which the links of this process are read.
         find: the ref of an actor by its path and the name of its class, for addresses that come in messages; of this
             process, or of another one. It raises `ValueError` if there is none.
         local: who stands at a path in this process; None if nobody does.
-        on_control: called in the wire's thread with the name and the bytes of what `tell` sent at the other end.
-        on_lost: called in the wire's thread when the link has ended, with the error behind it, if there is one.
+        on_control: called by who reads the wire with the name and the bytes of what `tell` sent at the other end.
+        on_lost: called by who reads the wire when the link has ended, with the error behind it, if there is one.
     """
 
     def __init__(
@@ -270,7 +270,7 @@ class Peer:
         link.post(frame(WATCH, 0, cell.watch, ENCODER.encode([cell.path])))
         self.wire.wake(link)
 
-    # -- the wire's thread -------------------------------------------------------------------------------------------
+    # -- who reads the wire ------------------------------------------------------------------------------------------
     def hear(self, one: Frame) -> None:
         """A frame came."""
         kind, channel, number, body = one
@@ -418,7 +418,7 @@ class Peer:
         return names
 
     def reply(self, data: bytes) -> None:
-        """Of the wire's thread, which flushes when it has heard what there is."""
+        """Of who reads, and flushes when it has heard what there is."""
         assert self.link is not None
         self.link.post(data)
 

@@ -1,6 +1,6 @@
 """Ports: the receiver's half of a channel, which leads to one mailbox of this process.
 
-Messages are put into the box of their actor by the wire's thread, whatever its capacity says: the credit of the sender
+Messages are put into the box of their actor by who reads the wire, whatever its capacity says: the credit of the sender
 is a reservation. A *receipt* behind them says, when its turn comes, that they were taken and handled: a message whose
 handler is cut short by the end of the process was not. It lies in the box as what is urgent does, in an envelope, so
 that who gets no messages from other processes pays nothing for it.
@@ -76,7 +76,7 @@ class Port:
         self.takings = Takings()
         self.taking = Lock()
 
-    # -- the wire's thread -------------------------------------------------------------------------------------------
+    # -- who reads the wire ------------------------------------------------------------------------------------------
     def sent(self, count: int, body: memoryview) -> None:
         """Messages came."""
         try:

@@ -278,7 +278,7 @@ class RemoteCell:
         if isinstance(item, Ask):
             item.fail(error)
 
-    # -- the wire's thread -------------------------------------------------------------------------------------------
+    # -- who reads the wire ------------------------------------------------------------------------------------------
     def taken(self, count: int) -> bool:
         """The actor took so many; False: that cannot be."""
         if not self.credit.give_back(count):

@@ -134,7 +134,8 @@ class WiredLane(ThreadLane):
 class Gate:
     """The ear of a loop that reads the wire while it sleeps, if it was the last that something came for.
 
-    It is among what the loop waits for, and is open while the loop has borrowed the wire; else nothing is heard there.
+    It is among what the loop waits for: open while the loop has borrowed the wire, and after that until the next sleep
+    for which it has not. The loop never waits for another thread that reads: what that leaves comes with the next poll.
 
     Args:
         wire: what is read.
@@ -151,19 +152,25 @@ class Gate:
         return self.sockets.fileno()
 
     def falls_asleep(self) -> None:
-        """Borrow the wire, unless somebody has or it is not for us."""
+        """Borrow the wire, unless somebody has, or reads it, or it is not for us."""
         wire = self.wire
         if not self.borrowed:
-            self.borrowed = wire.addressee is self.lane and wire.lend()
-        if self.open is not self.borrowed:
-            self.open = self.borrowed
-            self.sockets.modify(wire.sockets.fileno(), EPOLLIN if self.open else 0)
+            self.borrowed = wire.addressee is self.lane and not wire.reading.locked() and wire.lend()
+        self.set_open(self.borrowed)
 
     def wakes(self) -> None:
         """Take what has come, then give the wire back: what the loop does next may take long."""
         if self.borrowed:
             try:
-                self.wire.read()
+                self.wire.read(wait=False)
+            except BaseException:
+                self.set_open(False)  # for nobody may ask a second time
+                raise
             finally:
                 self.borrowed = False
                 self.wire.back()
+
+    def set_open(self, wanted: bool) -> None:  # noqa: FBT001 - what it is set to
+        if self.open is not wanted:
+            self.open = wanted
+            self.sockets.modify(self.wire.sockets.fileno(), EPOLLIN if wanted else 0)

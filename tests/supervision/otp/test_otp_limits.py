@@ -42,7 +42,6 @@ from trouper import (
     DaemonFailed,
     Limit,
     Persist,
-    RestartLimitExceeded,
     StrayCancellation,
     child,
     current,
@@ -58,31 +57,6 @@ SHORT = 0.05  # seconds of a window
 
 
 # -- the window is one of uptime ---------------------------------------------------------------------------------------
-def test_a_crash_loop_that_is_slower_than_its_window_still_escalates(flavour: FlavourName, host: Host) -> None:
-    """Each start waits until more than the window has passed on the clock on the wall."""
-    seen = Diary()
-    gates = [Gate() for _ in range(3)]
-    one = player(flavour, seen, "one", "ok", *gates, backoff=None)
-
-    async def body(daemon: Daemon) -> None:
-        events = watched(daemon)
-        now = daemon.control.now
-        one.ref.send(End())
-        for number, gate in enumerate(gates, 1):
-            await events.nth(Restarting, "/one", number)
-            begun = now()
-            while now() - begun < 1.2 * SHORT:
-                await daemon.tree()
-            one.ref.send(End())  # handled as soon as it is up
-            gate.open()
-        await seen.until(lambda _: False)
-
-    with pytest.raises(DaemonFailed) as caught:
-        host.run(one_for_one(one, restarts=Limit(3, within=SHORT)), body)
-    assert isinstance(caught.value.__cause__, RestartLimitExceeded)
-    assert seen.entries.count("?one") == 3
-
-
 def test_uptime_lets_restarts_age(flavour: FlavourName) -> None:
     seen = Diary()
     one = player(flavour, seen, "one", backoff=None)
