@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from tests.chosen import covering, share
 
+pytestmark = pytest.mark.once
+
 CASES = st.lists(
     st.fixed_dictionaries({"host": st.integers(0, 1), "flavour": st.integers(0, 2), "error": st.integers(0, 2)}),
     max_size=12,

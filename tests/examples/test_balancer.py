@@ -20,6 +20,8 @@ from tests.actors.stage import until
 from tests.examples.station import ROOT
 from trouper import child, one_for_one, open_daemon, pool
 
+pytestmark = pytest.mark.once
+
 
 @pytest.mark.parametrize(
     ("supply", "load", "wanted"),

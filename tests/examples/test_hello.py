@@ -9,6 +9,8 @@ import pytest
 
 from tests.examples.station import ROOT
 
+pytestmark = pytest.mark.once
+
 COMMANDS = {
     "as a script": ["examples/hello.py"],
     "by the command line": ["-m", "trouper", "run", "examples/hello.py:tree"],

@@ -5,7 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 from tests.examples.station import ROOT
+
+pytestmark = pytest.mark.once
 
 
 def test_who_asked_too_early_is_answered_when_the_water_boils() -> None:

@@ -5,7 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 from tests.examples.station import ROOT
+
+pytestmark = pytest.mark.once
 
 
 def test_the_stage_manager_hears_of_each_players_end_and_why() -> None:

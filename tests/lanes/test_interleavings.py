@@ -287,6 +287,7 @@ def explore(explorer: Explorer, tell: Tell, code: Code, *, switches: int = 2, st
     return explorer.explore(lambda token: tell(code, token), STORIES[tell], switches=switches, stride=stride)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("tell", STORIES, ids=lambda tell: tell.__name__)
 def test_no_message_is_lost_doubled_or_overtaken(explorer: Explorer, tell: Tell) -> None:
     found = explore(explorer, tell, Code.of())

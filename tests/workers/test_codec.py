@@ -213,6 +213,7 @@ print(MailboxTypes(taking((Everything, Box[int], AskForMany, Batch, Mean, Pointi
 """
 
 
+@pytest.mark.once
 def test_the_fingerprint_is_the_same_in_every_process() -> None:
     here = MailboxTypes(taking((Everything, Box[int], AskForMany, Batch, Mean, Pointing)), "/elsewhere").schema
     for seed in ("1", "2"):
