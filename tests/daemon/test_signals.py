@@ -186,6 +186,28 @@ run(hears_signals)
         assert program.said[-1] == "last words\n"
 
 
+def test_the_timeout_that_a_program_has_for_its_sockets_does_not_deafen_it_to_signals() -> None:
+    script = """
+import socket, threading, time
+from trouper import child, one_for_one, run, service
+
+socket.setdefaulttimeout(0.01)
+
+@service(flavour="threading")
+class Looks:
+    def run(self):
+        [ear] = [thread for thread in threading.enumerate() if thread.name == "trouper signals"]
+        ear.join(0.1)
+        print("hears" if ear.is_alive() else "is deaf", flush=True)
+
+looks = Looks()
+run(one_for_one())
+"""
+    with run_code(script) as program:
+        program.until_said("hears")
+        assert program.stop(SIGTERM) == 0
+
+
 # -- whose signals they are --------------------------------------------------------------------------------------------
 
 

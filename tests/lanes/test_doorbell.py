@@ -73,6 +73,14 @@ def test_an_answer_that_nobody_rang_for_is_harmless(bell: Doorbell) -> None:
     assert not readable(bell)
 
 
+def test_a_second_close_closes_nothing_that_somebody_else_has_opened(bell: Doorbell) -> None:
+    bell.close()
+    others = os.pipe()
+    bell.close()
+    for fd in others:
+        os.close(fd)
+
+
 def test_closing_it_answers_what_is_there_and_what_comes_goes_the_loops_own_way(bell: Doorbell) -> None:
     said: list[int] = []
     bell.call(partial(said.append, 1))

@@ -6,6 +6,7 @@ import atexit
 import ctypes
 import faulthandler
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -38,6 +39,29 @@ class Idle:
 
     async def on_stop(self, reason: object) -> None:
         say(self.stage, "on_stop", current(self).path, reason)
+
+    async def receive(self, message: Never) -> None: ...
+
+
+class Late:
+    """Where it is unpacked, that waits until the test writes to a pipe."""
+
+    def __init__(self, stage: str) -> None:
+        self.stage = stage
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return unpacked, (self.stage,)
+
+
+def unpacked(stage: str) -> Late:
+    say(stage, "unpacks")
+    Path(f"{stage}.pipe").read_bytes()
+    return Late(stage)
+
+
+@actor(flavour="trio")
+class Waits:
+    late: Late
 
     async def receive(self, message: Never) -> None: ...
 
@@ -124,6 +148,17 @@ def have_children(me: Any) -> None:
     hides = "echo $$; exec sleep 600 >/dev/null"  # which says so when it has done it
     double = subprocess.run(["/usr/bin/setsid", "-f", "/bin/sh", "-c", hides], stdout=subprocess.PIPE, check=True)
     say(me.stage, "children", child.pid, double.stdout.decode().strip())
+    current(me).sleep_sync(inf)
+
+
+def leave_a_daemon(me: Any) -> None:
+    """Start a process that has all that this one has open, and a session of its own."""
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            signal.pause()
+        os._exit(0)
+    say(me.stage, "left")
     current(me).sleep_sync(inf)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import select
 import socket
 import subprocess
 import sys
@@ -15,7 +17,8 @@ from typing import Any
 
 import pytest
 
-from trouper.workers.channel import Channel
+from trouper.workers import channel as channel_module
+from trouper.workers.channel import LENGTH, Channel
 
 PATIENCE = 20.0
 MUCH = b"." * (1 << 20)  # more than a socket takes
@@ -196,3 +199,91 @@ def test_what_cannot_be_told_is_logged_and_holds_nothing_up(
     assert [record.message for record in caplog.records] == [
         f"{name!r} cannot be told to another process" for name in ("odd", "odder")
     ]
+
+
+def test_who_speaks_with_no_stack_left_is_told_so_and_nobody_else_is_held_up(pair: tuple[Channel, Channel]) -> None:
+    here, there = pair
+    ear = Ear()
+    ear.listen(there)
+
+    def speak(level: int) -> None:
+        here.send(level)
+        speak(level + 1)
+
+    with pytest.raises(RecursionError):
+        speak(0)
+    here.send("over")
+    levels = list(iter(ear.next, ("over",)))
+    assert levels == [(level,) for level in range(len(levels))]
+    assert here.flush(PATIENCE)
+
+
+def test_a_handler_that_fails_holds_nothing_up(pair: tuple[Channel, Channel]) -> None:
+    class Fails(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise OSError("the disk is full")
+
+    here, there = pair
+    ear, handler = Ear(), Fails()
+    ear.listen(there)
+    logger = logging.getLogger("trouper")
+    logger.addHandler(handler)
+    try:
+        here.send("odd", lambda: None)
+        here.send("even")
+    finally:
+        logger.removeHandler(handler)
+    assert ear.next() == ("even",)
+
+
+def test_the_timeout_that_a_program_has_for_its_sockets_is_none_of_a_channels() -> None:
+    socket.setdefaulttimeout(0.01)
+    try:
+        ours, theirs = socket.socketpair()
+    finally:
+        socket.setdefaulttimeout(None)
+    here, there, ear = Channel(ours, "here"), Channel(theirs, "there"), Ear()
+    here.send("much", MUCH)
+    here.send("more")
+    ear.listen(there)
+    assert [ear.next(), ear.next()] == [("much", MUCH), ("more",)]
+    for channel in (here, there):
+        channel.close()
+    assert ear.over.wait(PATIENCE)
+    ours.close()
+
+
+def test_where_the_system_has_no_thread_what_the_socket_takes_is_written(
+    pair: tuple[Channel, Channel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    here, there = pair
+    monkeypatch.setattr(channel_module, "Thread", refuse)
+    for number in range(3):
+        here.send_large("pong", number)
+        assert there.receive() == ("pong", number)
+    here.send("much", MUCH)
+    assert not here.flush(0.01)
+    monkeypatch.undo()
+    ear = Ear()
+    ear.listen(there)
+    here.send("more")
+    assert [ear.next(), ear.next()] == [("much", MUCH), ("more",)]
+
+
+def test_the_end_of_the_other_process_is_seen_within_a_message() -> None:
+    ours, theirs = socket.socketpair()
+    other = subprocess.Popen(["/bin/cat"], stdin=subprocess.PIPE)
+    guard = os.pidfd_open(other.pid)
+    ear = Ear()
+    ear.listen(Channel(ours, "here", guard))
+    theirs.send(LENGTH.pack(100) + b"half of it")
+    while select.select([ours], [], [], 0)[0]:  # until that is read
+        os.sched_yield()
+    other.kill()
+    assert ear.over.wait(PATIENCE)
+    other.communicate()
+    theirs.close()
+    os.close(guard)

@@ -30,6 +30,8 @@ class Socket:
     def fileno(self) -> int:
         return 0
 
+    def settimeout(self, seconds: float | None) -> None: ...
+
     def send(self, data: bytes, how: int) -> int:
         count = min(self.room, len(data)) if how == socket.MSG_DONTWAIT else len(data)
         if not count:
@@ -119,8 +121,8 @@ MUTANTS: dict[str, tuple[Tell, Mutation]] = {
         the_socket_is_full,
         Mutation(
             channel_module,
-            "        self.write_some(inf, 0)\n        self.writing.release()\n        self.write()\n",
-            "        self.write_some(inf, 0)\n        self.writing.release()\n",
+            "        finally:\n            self.writing.release()\n        self.write()\n",
+            "        finally:\n            self.writing.release()\n",
         ),
     ),
 }

@@ -5,14 +5,30 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
 
-from tests.workers.cast import Constructs, Does, Idle, exit_3, fail, fail_once, hang, leave_at_once, nothing, segfault
-from tests.workers.house import house, is_alive, kill, stage
+from tests.workers.cast import (
+    Constructs,
+    Does,
+    Idle,
+    Late,
+    Waits,
+    exit_3,
+    fail,
+    fail_once,
+    hang,
+    leave_a_daemon,
+    leave_at_once,
+    nothing,
+    segfault,
+)
+from tests.workers.house import House, house, is_alive, kill, stage
 from trouper import (
+    ActorEnded,
     DaemonFailed,
     Limit,
     RemoteError,
@@ -55,6 +71,35 @@ async def test_a_stop_runs_the_last_words_of_each() -> None:
             await heard.hear_all(2, "up")
         lines = await heard.hear_all(2, "on_stop")
         assert sorted(lines) == [["/cpu/0/idle", "shutdown"], ["/cpu/1/idle", "shutdown"]]
+
+
+async def test_who_listens_while_a_worker_comes_up_hears_what_happens_in_it() -> None:
+    with stage() as heard:
+        pipe = Path(f"{heard.path}.pipe")
+        os.mkfifo(pipe)
+        async with open_daemon(one_for_one()) as daemon, trio.open_nursery() as nursery:
+            nursery.start_soon(daemon.start, process(child(Waits, Late(heard.path)), name="cpu"))
+            await heard.hear("unpacks")
+            inside = House(daemon)
+            with daemon.subscribe(inside.note, ActorEnded, WorkerStarted):
+                await trio.to_thread.run_sync(pipe.write_bytes, b"go on")
+                await inside.until(WorkerStarted)
+                assert await daemon.terminate("/cpu/0/waits") == "ok"
+                ended = await inside.until(ActorEnded)
+        assert ended.path == "/cpu/0/waits"
+
+
+async def test_one_that_has_ended_is_not_asked_for_signs_of_life_any_more() -> None:
+    """What it has left behind holds its sockets open meanwhile."""
+    with stage() as heard:
+        tree = group(leave_a_daemon, heard.path, answer_within=0.3)
+        async with house(tree, WorkerEnded) as inside:
+            await heard.hear("up")
+            heard.cue()
+            await heard.hear("left")
+            assert await inside.daemon.terminate("/cpu") == "ok"
+            ended = await inside.until(WorkerEnded)
+        assert ended.reason.kind == "shutdown"
 
 
 async def test_one_that_is_killed_is_restarted_alone() -> None:

@@ -76,6 +76,7 @@ class Signals:
         self.answered = Event()
         self.mouth, self.ear = socketpair()
         self.mouth.settimeout(0)  # a full one must not block the handler
+        self.ear.settimeout(None)  # whatever the program has for its own
         self.before: dict[int, Any] = {}
         for number in (*ENDING, *OTHERS):
             if number not in left_alone:

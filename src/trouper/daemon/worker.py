@@ -286,6 +286,7 @@ def main(link: int, data: int, guard: int) -> NoReturn:
 
 def live(daemon: Worker) -> NoReturn:
     """Run it as `run` does, until its end."""
+    tune()  # again, for the main module of the program was imported meanwhile
     daemon.on_deadline = daemon.leave_late
     stall_after = daemon.watchdog.stall_after
     if isfinite(stall_after) and has_file(sys.stderr):
@@ -303,8 +304,7 @@ def settle() -> None:
 
     A session of its own keeps the signals of the terminal away, and is what tells the processes that it leaves behind.
     """
-    sys.setswitchinterval(SWITCH_INTERVAL)
-    gc.set_threshold(*GC_THRESHOLD)
+    tune()
     with suppress(OSError):
         os.setsid()
     for number in HEARD_BY_THE_PARENT:
@@ -312,6 +312,12 @@ def settle() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     if "numpy.random" in sys.modules:  # which, unlike `random`, does not see to it itself
         sys.modules["numpy.random"].seed()
+
+
+def tune() -> None:
+    """As `run` does."""
+    sys.setswitchinterval(SWITCH_INTERVAL)
+    gc.set_threshold(*GC_THRESHOLD)
 
 
 def log_to(channel: Channel, levels: dict[str, int]) -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 ONE = (1).to_bytes(8, "little")
+CLOSED = -1  # in the place of a descriptor
 
 
 class Doorbell:
@@ -79,7 +80,9 @@ class Doorbell:
         """In the loop: nobody watches it any more."""
         self.leave()
         with self._lock:
-            for fd in {self.fd, self._end}:
+            open_ones = {self.fd, self._end} - {CLOSED}
+            self.fd = self._end = CLOSED
+            for fd in open_ones:
                 os.close(fd)
 
 

@@ -72,7 +72,7 @@ class Body:
         self.started: Started | None = None
         self.channel: Channel | None = None
         self.emptied, self.unlinked = trio.Event(), trio.Event()
-        self.up = self.halted = False
+        self.up = self.halted = self.dead = False
         self.killed: Reason | None = None
         self.code: int | None = None
         self.failure: BaseException | None = None  # what it said why
@@ -138,6 +138,7 @@ class Body:
             channel.open(self.hear, self.ended_to_hear)
             channel.send("order", order)
             self.code = await started.ended()
+            self.dead = True
             with trio.move_on_after(LAST_WORDS):  # what it has left behind may hold the other ends
                 await self.emptied.wait()
                 await self.unlinked.wait()
@@ -155,7 +156,7 @@ class Body:
 
     def knock(self) -> None:
         """See to it that it answers; kill it if it does not. Counted in rounds: we may have been stopped ourselves."""
-        if self.gone:
+        if self.dead:
             return
         if self.up and self.unanswered >= KNOCKS:
             died = WorkerDied(self.owner.path, f"process {self.pid} gave no sign of life for {self.answer_within:g} s")

@@ -15,12 +15,13 @@ import os
 import pickle
 import select
 import socket
+import traceback
 from collections import deque
 from contextlib import suppress
 from math import inf
 from struct import Struct
 from threading import Lock, Thread
-from time import monotonic
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class Channel:
     """
 
     def __init__(self, end: socket.socket, name: str, guard: int | None = None) -> None:
+        end.settimeout(None)  # whatever the program has for its own
         self.end, self.name, self.guard = end, name, guard
         self.queue: deque[tuple[Any, ...]] = deque()
         self.rest = b""  # of what is being written
@@ -83,6 +85,7 @@ class Channel:
                 return False
             self.writing.release()
             self.write()
+            sleep(0.001)  # for where the system has no thread to wait for
         return True
 
     def close(self) -> None:
@@ -94,7 +97,7 @@ class Channel:
     def write(self) -> None:
         """Write what there is, unless somebody does."""
         while (self.queue or self.rest) and self.begin():
-            if not self.write_some(IN_PASSING, socket.MSG_DONTWAIT):
+            if not self.write_in_passing():
                 self.delegate()
                 return
             self.writing.release()
@@ -103,11 +106,20 @@ class Channel:
         """Become who writes; False: somebody is, or this is a fork of the process whose channel it is."""
         return os.getpid() == self.pid and self.writing.acquire(blocking=False)
 
+    def write_in_passing(self) -> bool:
+        """Write what the socket takes, on whoever's stack this is: what goes wrong there is no reason to be silent."""
+        try:
+            return self.write_some(IN_PASSING, socket.MSG_DONTWAIT)
+        except BaseException:
+            self.writing.release()
+            raise
+
     def write_some(self, most: float, how: int) -> bool:
         """Write, who holds `writing`, until there is nothing more; False: the socket is full, or there is too much."""
         while self.rest or self.queue:
             if not self.rest:
-                self.rest = packed(self.queue.popleft())
+                self.rest = packed(self.queue[0])
+                self.queue.popleft()
             try:
                 self.rest = self.rest[self.end.send(self.rest, how) :]
             except BlockingIOError:
@@ -123,13 +135,16 @@ class Channel:
         """Have a thread write the rest; it holds `writing` from now on."""
         try:
             Thread(target=self.write_on, name=f"{self.name} writes", daemon=True).start()
-        except RuntimeError:  # the system has none: it is tried again with the next message
+        except RuntimeError:  # the system has none: what the socket takes, and the rest with the next message
+            self.write_in_passing()
             self.writing.release()
 
     def write_on(self) -> None:
         """In a thread of its own."""
-        self.write_some(inf, 0)
-        self.writing.release()
+        try:
+            self.write_some(inf, 0)
+        finally:
+            self.writing.release()
         self.write()
 
     # -- whoever reads -----------------------------------------------------------------------------------------------
@@ -154,7 +169,7 @@ class Channel:
             if any(fd == self.guard for fd, _ in self.heard.poll()):
                 return None
             try:
-                more = self.end.recv(count - len(got), socket.MSG_WAITALL)
+                more = self.end.recv(count - len(got))
             except OSError:
                 return None
             if not more:
@@ -164,10 +179,19 @@ class Channel:
 
 
 def packed(message: tuple[Any, ...]) -> bytes:
-    """As it is written; nothing of what cannot be, for whoever writes it need not be who said it."""
+    """As it is written; nothing of what cannot be, for whoever writes it need not be who said it.
+
+    Raises:
+        RecursionError: it is written deep in somebody's stack; who writes next tries again.
+    """
     try:
         text = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
-    except Exception:
-        log.exception("%r cannot be told to another process", message[0])
+        return LENGTH.pack(len(text)) + text
+    except Exception:  # noqa: BLE001 - told below
+        try:
+            log.exception("%r cannot be told to another process", message[0])
+        except RecursionError:
+            raise
+        except Exception:  # noqa: BLE001 - a handler of the program's, which must not hold up the rest
+            traceback.print_exc()
         return b""
-    return LENGTH.pack(len(text)) + text

@@ -61,6 +61,10 @@ class Process(Supervisor):
     start_timeout: float = attrs.field(kw_only=True)
     answer_within: float = attrs.field(kw_only=True)
 
+    def __attrs_post_init__(self) -> None:
+        """Who describes one is going to need what runs it."""
+        import_module(STAFF)
+
     @property
     def kind(self) -> str:
         """What it is called, as other supervisors are called after their strategy."""
@@ -144,7 +148,6 @@ def process(
     for field, seconds in (("start_timeout", start_timeout), ("shutdown", shutdown), ("answer_within", answer_within)):
         if not is_seconds(seconds, zero=False):
             raise SpecError(where, field, seconds, SECONDS_RULE)
-    import_module(STAFF)
     each = root.options(name=EACH, shutdown=shutdown)
     limit = DEFAULT_LIMIT if restarts is None else restarts
     return Process(
