@@ -14,7 +14,9 @@ import pytest
 from tests.actors.stage import FLAVOURS, LOOPS, FlavourName, Host
 from tests.chosen import covering, share
 
-signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under `nohup` the daemons of tests would inherit that it is ignored
+# in the background of a shell, or under `nohup`, the daemons of tests would inherit that these are ignored
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(params=FLAVOURS)
