@@ -156,7 +156,7 @@ class Body:
 
     def knock(self) -> None:
         """See to it that it answers; kill it if it does not. Counted in rounds: we may have been stopped ourselves."""
-        if self.dead:
+        if self.dead or self.gone:
             return
         if self.up and self.unanswered >= KNOCKS:
             died = WorkerDied(self.owner.path, f"process {self.pid} gave no sign of life for {self.answer_within:g} s")
