@@ -380,7 +380,7 @@ class ReloadTimeout(Failure):
 
 
 class StopTimeout(Failure):
-    """A child did not stop within its `shutdown` and was killed. Not used yet: such an end is `killed`."""
+    """A child did not stop within its `shutdown` and was killed."""
 
     said = "the stop took longer than `shutdown`"
 

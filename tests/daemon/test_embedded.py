@@ -292,6 +292,7 @@ def test_a_boot_that_fails_is_a_daemon_that_failed_and_the_block_is_not_entered(
     assert notes.lines == [*STARTS, *STOPS[1:]]
 
 
+@pytest.mark.once
 def test_an_actor_that_cannot_be_stopped_fails_the_daemon(host: Host, notes: Notes) -> None:
     let_go = threading.Event()
     notes.at_stop = let_go.wait

@@ -634,6 +634,7 @@ def test_services_have_the_hooks_of_actors_and_stop_before_the_tree(host: Host, 
     assert order == ["/services/one starts", "service: shutdown", "tree"]
 
 
+@pytest.mark.once
 def test_a_thread_that_ignores_the_stop_is_unkillable_or_abandoned_as_its_class_says(host: Host) -> None:
     gate, begun = threading.Event(), Diary()
 

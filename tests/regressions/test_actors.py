@@ -249,6 +249,7 @@ def test_who_waits_for_a_claimed_request_hears_at_once_that_its_life_is_over(fla
     host.run(one_for_one(one), body)
 
 
+@pytest.mark.once
 def test_an_actor_that_was_left_behind_answers_nobody_and_keeps_nothing(host: Host) -> None:
     begun, hold = threading.Event(), threading.Event()
 

@@ -73,6 +73,7 @@ def test_a_supervisor_that_is_killed_while_it_boots_ends() -> None:
     assert monotonic() - start < 2
 
 
+@pytest.mark.once
 def test_an_actor_that_came_up_too_late_is_still_killed() -> None:
     hold = threading.Event()
     begun, up = threading.Event(), threading.Event()
@@ -105,6 +106,7 @@ def test_an_actor_that_came_up_too_late_is_still_killed() -> None:
         hold.set()
 
 
+@pytest.mark.once
 def test_the_late_end_of_an_actor_that_was_left_behind_is_no_second_death(caplog: pytest.LogCaptureFixture) -> None:
     verdict, ended = threading.Event(), threading.Event()
     told: list[ActorEnded] = []
@@ -235,6 +237,7 @@ def test_a_thread_whose_actor_ended_steps_nothing_of_the_next_life(monkeypatch: 
     assert len(set(threads[2])) == 1
 
 
+@pytest.mark.once
 def test_what_did_not_end_with_its_daemon_is_not_run_by_the_next_one() -> None:
     """It would have crashed the actor of that one, at an address that both had."""
     begun, go = threading.Event(), threading.Event()

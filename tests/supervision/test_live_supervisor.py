@@ -508,6 +508,7 @@ def test_what_cannot_be_killed_fails_the_daemon(
     assert "receive" in record.getMessage(), "with its stack"
 
 
+@pytest.mark.once
 def test_a_start_that_hangs_in_a_thread_and_cannot_be_killed_fails_the_daemon(host: Host) -> None:
     @role("threading")
     class Deaf:

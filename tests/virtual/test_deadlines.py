@@ -199,7 +199,7 @@ def test_with_infinite_time_it_is_never_killed(trial: Trials, flavour: FlavourNa
 
 
 # -- what does not end -------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("deadlines", [(2.0, 4.0), (5.0, 10.0), (20.0, 25.0), (0, 5.0)], ids=str)
+@pytest.mark.parametrize("deadlines", [(0.01, 1.01), (2.0, 4.0), (5.0, 10.0), (20.0, 25.0), (0, 5.0)], ids=str)
 @pytest.mark.parametrize("where", ["receive", "on_stop"])
 def test_what_swallows_its_kill_is_declared_unkillable_within_the_second_grace(
     trial: Trials,

@@ -2,7 +2,8 @@
 
 Past `start_timeout` a start is killed, past `reload_timeout` an `on_reload`, past `shutdown` a stop. What does not end
 within a second grace after that is unkillable: its stack goes to the log, no second generation is ever started beside
-it, and the failure goes straight to the root.
+it, and the failure goes straight to the root. The grace is as long as `shutdown`, but no shorter than a second, for a
+kill takes effect only in a turn of the actor's lane, and a loaded machine may give that none for a moment.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("trouper")
 
-GRACE = 5.0  # seconds between the kill and the verdict "unkillable"
+GRACE = 5.0  # seconds between the kill and the verdict "unkillable", at most
+LEAST = 1.0  # and at least
 
 
 class Deadlines(Standing):
@@ -79,7 +81,7 @@ class Deadlines(Standing):
                 self.leave_behind(node, node.generation)
                 return
             grace = node.child.choice.shutdown
-            self.arm(node, grace if 0 < grace < GRACE else GRACE, self.unkillable, node.generation)
+            self.arm(node, min(max(grace, LEAST), GRACE) if grace else GRACE, self.unkillable, node.generation)
 
     def unkillable(self, node: Node, generation: int) -> None:
         """It does not end: say so, and go on without it."""
