@@ -151,7 +151,7 @@ def test_a_thread_that_nothing_interrupts_is_left_behind_with_its_stack_in_the_l
         assert "/deaf: generation 1" in record
         assert "in hear_nothing" in record
         assert program.said[-1] == "idle stops: shutdown\n"
-        assert program.seconds_to_end < 2
+        assert program.seconds_to_end < 5  # its deadline, and the second grace
 
 
 @pytest.mark.parametrize("how", ["sleeps", "spins"])
@@ -176,7 +176,7 @@ def test_the_stacks_are_dumped_when_c_code_holds_the_gil() -> None:
 
 
 def test_no_thread_keeps_the_process_and_nothing_of_its_output_is_lost() -> None:
-    with run_script("lingers", stall_after=0.15) as program:
+    with run_script("lingers", stall_after=0.4) as program:
         program.until_said("lingers")
         assert program.stop(SIGTERM) == 0
         assert program.said[-1] == "stdout at exit\n"

@@ -604,7 +604,7 @@ class Lingers:
         await asyncio.to_thread(time.sleep, 1000)
 
     def last(self) -> None:
-        time.sleep(0.6)  # longer than the watchdog's faulthandler would wait
+        time.sleep(1.5)  # longer than the watchdog's faulthandler would wait
         sys.stdout.write("stdout at exit\n")
         sys.stderr.write("stderr at exit\n")
 

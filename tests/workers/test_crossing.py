@@ -16,6 +16,7 @@ from tests.workers.house import house, kill
 from trouper import (
     ActorRestarted,
     ActorStopped,
+    DeadLetter,
     Lost,
     Message,
     Ref,
@@ -120,6 +121,23 @@ async def test_whoever_is_asked_from_outside_is_the_worker_whose_turn_it_is() ->
             desk.group.copies(desk.book.ref)
         await desk.until(8)
         assert await desk.book.ref.ask(HowOften()) == {0: 4, 1: 4}
+
+
+async def test_one_that_was_terminated_in_a_worker_keeps_its_turn_and_refuses_what_it_is_given() -> None:
+    desk = Desk(2)
+    async with house(desk.tree, DeadLetter) as inside:
+        alive = await inside.pid("/desk/0")
+        assert await inside.daemon.terminate("/desk/1/clerk") == "ok"
+        answers: list[int | None] = []
+        for _ in range(4):
+            try:
+                answers.append(await desk.clerk.ref.ask(WhoIs()))
+            except ActorStopped:
+                answers.append(None)
+        assert answers in ([alive, None] * 2, [None, alive] * 2)
+        await inside.until(DeadLetter, count=2)
+        assert await inside.daemon.restart("/desk/1/clerk") == "ok"
+        assert len({await desk.clerk.ref.ask(WhoIs()) for _ in range(2)}) == 2
 
 
 async def test_who_asked_a_worker_that_is_killed_hears_that_at_once_and_what_was_lost_is_told() -> None:

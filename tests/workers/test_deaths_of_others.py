@@ -72,7 +72,7 @@ async def test_what_a_worker_leaves_behind_ends_with_it_and_what_hides_ends_with
 
 async def test_a_worker_is_not_taken_for_dead_when_the_forkserver_is_killed() -> None:
     with stage() as heard:
-        tree = one_for_one(process(child(Idle, heard.path), workers=2, name="cpu", answer_within=0.4))
+        tree = one_for_one(process(child(Idle, heard.path), workers=2, name="cpu", answer_within=2.0))
         async with house(tree, WorkerEnded, WorkerStarted) as inside:
             before = [await inside.pid(f"/cpu/{number}") for number in (0, 1)]
             launcher = inside.launcher("/cpu")

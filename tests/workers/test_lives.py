@@ -92,7 +92,7 @@ async def test_who_listens_while_a_worker_comes_up_hears_what_happens_in_it() ->
 async def test_one_that_has_ended_is_not_asked_for_signs_of_life_any_more() -> None:
     """What it has left behind holds its sockets open meanwhile."""
     with stage() as heard:
-        tree = group(leave_a_daemon, heard.path, answer_within=0.3)
+        tree = group(leave_a_daemon, heard.path, answer_within=0.6)
         async with house(tree, WorkerEnded) as inside:
             await heard.hear("up")
             heard.cue()

@@ -228,7 +228,7 @@ async def test_a_lane_of_a_worker_that_no_actor_holds_up_is_told_as_that_of_the_
 async def test_the_status_for_systemd_tells_of_what_is_degraded_in_a_worker() -> None:
     with stage() as heard:
         each = one_for_one(child(Idle, heard.path), child(Raises).options(optional=True, name="raises"))
-        async with house(one_for_one(process(each, workers=1, name="cpu", answer_within=0.4))) as inside:
+        async with house(one_for_one(process(each, workers=1, name="cpu", answer_within=2.0))) as inside:
             await until(lambda: "DEGRADED, down: /cpu/0/raises; 1 actor, " in status_of(inside.daemon))
 
 

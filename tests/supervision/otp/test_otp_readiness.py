@@ -118,7 +118,7 @@ def test_one_that_does_not_say_that_it_is_ready_fails_the_boot_after_its_start_t
     flavour: FlavourName, host: Host
 ) -> None:
     seen = Diary()
-    one = notifying(flavour, seen, start_timeout=0.05)
+    one = notifying(flavour, seen, start_timeout=0.25)
     with pytest.raises(DaemonFailed) as caught:
         host.run(one_for_one(player(flavour, seen, "first"), one, player(flavour, seen, "never")), nothing)
     failed = caught.value.__cause__
@@ -179,7 +179,7 @@ def test_one_that_ends_before_it_is_ready_again_has_failed_its_restart(
 
 def test_one_that_never_gets_ready_again_is_timed_out_and_tried_again(flavour: FlavourName) -> None:
     seen = Diary()
-    one = notifying(flavour, seen, start_timeout=0.1, backoff=None)
+    one = notifying(flavour, seen, start_timeout=0.5, backoff=None)
 
     async def body(daemon: Daemon) -> None:
         events = watched(daemon)
