@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING
 
 from trouper.actors.inbox import Inbox, SyncInbox
 from trouper.actors.life import DRAINING, RUNNING, STARTING, STOPPING
-from trouper.actors.ref import handling
 from trouper.actors.reloading import Reloading
 from trouper.actors.speaker import enter_beside, life
 from trouper.actors.steps import (
@@ -35,7 +34,7 @@ from trouper.actors.steps import (
 from trouper.errors import (
     Declined,
 )
-from trouper.lanes.lane import HELD, step_coroutines
+from trouper.lanes.lane import HELD, handling, step_coroutines
 from trouper.reasons import KILLED, SHUTDOWN, Reason, crashed, start_failed
 
 if TYPE_CHECKING:
@@ -212,6 +211,17 @@ class Cell(Reloading):
         self.ref.step = step_held
         self.ref.queued = True
         self.advance()
+
+    def left_open(self, error: LeakedScope) -> None:
+        """In a context of its handlers: what one of them has left open has come to its end."""
+        self.ref.lane.post(self.crash_late, life.get(), error)
+
+    def crash_late(self, generation: int, error: LeakedScope) -> None:
+        """An order: it left something open, in a life that may be over."""
+        if generation == self.generation and self.state in (STARTING, RUNNING, DRAINING):
+            self.crash(error)
+        else:
+            log.error("generation %d: %s", generation, error)
 
     def leaked(self, error: LeakedScope) -> None:
         """A step left its task unclean."""

@@ -9,7 +9,6 @@ from trouper.actors.ask import ReplyTo
 from trouper.actors.hooks import in_background
 from trouper.actors.later import Later
 from trouper.actors.life import CLOSED, STOPPING
-from trouper.actors.ref import handling
 from trouper.actors.router import Router
 from trouper.actors.steps import step_held
 from trouper.actors.watching import Terminated
@@ -23,6 +22,7 @@ from trouper.errors import (
     type_name,
     type_names,
 )
+from trouper.lanes.lane import handling
 from trouper.lanes.slot import in_event_loop
 from trouper.reasons import NORMAL
 

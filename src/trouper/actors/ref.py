@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import sys
 from collections import deque
-from contextvars import ContextVar
 from threading import Lock, get_ident
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -27,7 +26,7 @@ from trouper.errors import (
     show,
     type_name,
 )
-from trouper.lanes.lane import step_coroutines
+from trouper.lanes.lane import handling, step_coroutines
 from trouper.lanes.slot import Slot, in_event_loop
 from trouper.messages import Request, reply_types
 
@@ -41,9 +40,6 @@ if TYPE_CHECKING:
 
 M_contra = TypeVar("M_contra", contravariant=True)
 R = TypeVar("R")
-
-handling: ContextVar[Any] = ContextVar("trouper.handling")
-"""The cell whose handler runs in this context."""
 
 
 class NoBox:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from trouper.actors.ref import handling
+from trouper.lanes.lane import handling
 
 if TYPE_CHECKING:
     from trouper.actors.cell import Cell

@@ -31,6 +31,7 @@ from trouper.daemon.services import Services, here
 from trouper.daemon.watchdog import Watchdog
 from trouper.errors import LaneBroken, RestartLimitExceeded, SpecError, UsageError
 from trouper.events import DaemonReady, DaemonReloading, DaemonStopping, Escalated, Restarting
+from trouper.lanes.lane import aboard
 from trouper.lanes.slot import Slot
 from trouper.lanes.thread_lane import ThreadLane
 from trouper.lanes.trio_lane import TrioLane
@@ -117,6 +118,7 @@ class Daemon(Operator, Registry, Payloads):
         self.world.watching.before = self.free
         self.services = Services() if services is None else services
         self.world.context.run(here.set, self.services)
+        self.world.context.run(aboard.set, None)  # a daemon may be opened in a payload of another
         self.hooks = Hooks(self, hooks)
         self.world.first = self.hooks.first
         self.root = branch_of(placed, self.world, self.control, Root(self))

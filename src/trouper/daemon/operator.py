@@ -11,8 +11,8 @@ from weakref import WeakSet
 import msgspec
 
 from trouper.actors.hooks import hooked
-from trouper.actors.ref import handling
 from trouper.errors import TrouperError, UnknownPath, UsageError, WouldBlockLane
+from trouper.lanes.lane import handling
 from trouper.lanes.slot import Slot, in_event_loop, when_done
 from trouper.supervision.crew import Crew
 from trouper.supervision.node import Elsewhere

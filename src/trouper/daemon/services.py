@@ -14,11 +14,12 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVarTuple, Unpack, final
 
 from trouper.actors.options import NAME_RULE, RESTART_RULE, is_name, is_restart
-from trouper.actors.ref import Ref, handling
+from trouper.actors.ref import Ref
 from trouper.actors.speaker import beside
 from trouper.daemon.adopted import Adopted
 from trouper.daemon.payload import check_payload, short_name
 from trouper.errors import NotRunning, SpecError, UsageError, Words
+from trouper.lanes.lane import handling
 from trouper.supervision.child import Child
 
 if TYPE_CHECKING:

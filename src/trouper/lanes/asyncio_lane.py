@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import selectors
 from threading import get_ident
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+from trouper.errors import LeakedScope
 from trouper.lanes import hygiene
+from trouper.lanes.lane import aboard, handling
 from trouper.lanes.loop_lane import LoopLane
 
 if TYPE_CHECKING:
@@ -15,7 +18,10 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from trouper.lanes.lane import Activity
     from trouper.lanes.loop_lane import Ear, Task
+
+log = logging.getLogger("trouper")
 
 
 def own_task() -> asyncio.Task[Any]:
@@ -24,22 +30,61 @@ def own_task() -> asyncio.Task[Any]:
     return task
 
 
+def whose_context() -> tuple[Any, Any]:
+    """The actor and the errand whose code this context is for."""
+    return handling.get(None), aboard.get(None)
+
+
 def uncancel(task: asyncio.Task[Any]) -> None:
     while task.cancelling():
         task.uncancel()
 
 
+class DispatcherTask(asyncio.Task[None]):
+    """The task of a dispatcher, in which one handler after the other runs.
+
+    A timeout or task group of asyncio cancels the task that it was opened in, whoever is in there by then. One that a
+    handler has left open is known by its context, which is that of its actor: it costs that a life, and nobody else.
+    """
+
+    guard: AsyncioGuard | None = None
+
+    def cancel(self, msg: object = None) -> bool:
+        scope, error = hygiene.asyncio_scope_that_fires()
+        if scope is None or (self.guard is not None and self.guard.is_for(scope)):
+            return super().cancel(msg)
+        cell, errand = whose_context()
+        leaver, what = errand or cell, f"a {type(scope).__name__} that was left open"
+        if leaver is None:
+            log.error("%s has come to its end; whose it was is not known", what, exc_info=error)
+        else:
+            left = LeakedScope(leaver.path, f"{what} has come to its end; close it in the call that opens it")
+            left.__cause__ = error
+            leaver.left_open(left)
+        return False
+
+
 class AsyncioGuard:
     """The cancellation of the dispatcher's task, taken back when the guard is left."""
 
+    activity: Activity | None = None
+
     def __init__(self) -> None:
-        self._task = own_task()
+        task = self._task = cast("DispatcherTask", own_task())
+        task.guard = self
         self.dirty = hygiene.asyncio_watch(self._task)
         self.used = self.caught = False
 
     def cancel(self) -> None:
         self.used = True
         self._task.cancel()
+
+    def is_for(self, scope: object) -> bool:
+        """Whether a timeout or task group, in whose context this is called, can be one of the handler in this task."""
+        activity = self.activity
+        if activity is None:
+            return False
+        return activity.cell.run(whose_context) == whose_context() or hygiene.is_inside(activity.coro, scope)
 
     def spoiled_by(self, error: BaseException | None) -> object:
         """Whether an activity left a cancellation that is still to come; one that did come is used up and taken back.
@@ -146,8 +191,7 @@ class AsyncioLane(LoopLane):
     def call_at(self, when: float, fn: Callable[..., object], *args: Any) -> asyncio.TimerHandle:
         return self.loop.call_at(when, self.post, fn, *args)
 
-    def keep(self, coro: Any) -> asyncio.Task[Any]:
-        task = self.loop.create_task(coro)
+    def keep(self, task: asyncio.Task[Any]) -> asyncio.Task[Any]:
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
         return task
@@ -157,7 +201,7 @@ class AsyncioLane(LoopLane):
         return AsyncioGuard()
 
     def spawn_dispatcher(self) -> None:
-        self.keep(self.dispatch())
+        self.keep(DispatcherTask(self.dispatch(), loop=self.loop))
 
     async def checkpoint(self) -> None:
         await asyncio.sleep(0)
@@ -212,7 +256,7 @@ class AsyncioLane(LoopLane):
         args: tuple[Any, ...],
         ended: Callable[[Task, BaseException | None], None],
     ) -> asyncio.Task[Any]:
-        return self.keep(self.run_task(fn, args, ended))
+        return self.keep(self.loop.create_task(self.run_task(fn, args, ended)))
 
     async def run_task(
         self,

@@ -7,6 +7,7 @@ found out. So for the lane an errand is a cell, one without a box, that is stepp
 
 from __future__ import annotations
 
+import logging
 from functools import partial
 from inspect import isawaitable
 from threading import get_ident
@@ -14,7 +15,7 @@ from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from trouper.errors import UsageError, show
-from trouper.lanes.lane import HELD, Activity
+from trouper.lanes.lane import HELD, Activity, aboard
 from trouper.lanes.loop_lane import Cancelled
 
 if TYPE_CHECKING:
@@ -26,9 +27,12 @@ if TYPE_CHECKING:
 
     Then = Callable[["Errand", Any, BaseException | None], object]
 
+log = logging.getLogger("trouper")
+
 
 def step_errand(cell: Errand, batch: int) -> Activity | Held:
     """Run the payload."""
+    aboard.set(cell)
     if cell.asked:
         return cell.came(None, Cancelled())
     try:
@@ -143,6 +147,10 @@ class Errand:
         if self.lane is None or not self.lane.dirty():
             self.tell(value, error)
         return HELD
+
+    def left_open(self, error: LeakedScope) -> None:
+        """What it has left open has come to its end, after its own."""
+        log.error("%s", error, exc_info=error.__cause__)
 
     def leaked(self, error: LeakedScope) -> None:
         """It left its task unclean."""

@@ -1,7 +1,8 @@
 """All private names of trio and asyncio that the lanes need, in one place.
 
-`tests/lanes/test_hygiene.py` checks each of them. They answer two questions: after every step, whether the handler left
-the dispatcher's task as it found it; and before a thread is blocked, whether it runs a loop.
+`tests/lanes/test_hygiene.py` checks each of them. They answer three questions: after every step, whether the handler
+left the dispatcher's task as it found it; when that task is cancelled, by whom; and before a thread is blocked, whether
+it runs a loop.
 
 A daemon without an asyncio lane does not import asyncio, which is a tenth of its start. Where nobody else has imported
 it there are no loops and no cancellations of it.
@@ -9,6 +10,7 @@ it there are no loops and no cancellations of it.
 
 from __future__ import annotations
 
+import gc
 import sys
 from sys import modules
 from typing import TYPE_CHECKING, Any
@@ -79,6 +81,30 @@ async def trio_repair(task: trio.lowlevel.Task) -> None:
         nursery.cancel_scope.cancel()
         with trio.CancelScope(shield=True):
             await nursery._nested_child_finished(None)
+
+
+def asyncio_scope_that_fires() -> tuple[object, BaseException | None]:
+    """Asked by a task's `cancel`: the timeout that is due, or the task group with a failed task, that calls it.
+
+    Returns:
+        It, and the error of the task; twice None if somebody else calls.
+    """
+    caller = sys._getframe(2)
+    if caller.f_code.co_name not in {"_on_timeout", "_on_task_done"}:
+        return None, None
+    names, asyncio = caller.f_locals, modules["asyncio"]
+    scope = names.get("self")
+    return (scope, names.get("exc")) if isinstance(scope, (asyncio.Timeout, asyncio.TaskGroup)) else (None, None)
+
+
+def is_inside(coro: object, scope: object) -> bool:
+    """Whether a suspended coroutine, or one that it awaits, is in the `async with` block of this very scope."""
+    while coro is not None:
+        for one in gc.get_referents(coro):  # those of its frame: also what the block is left by
+            if one is scope or getattr(one, "__self__", None) is scope:
+                return True
+        coro = getattr(coro, "cr_await", None)
+    return False
 
 
 def asyncio_cancel_to_come(task: asyncio.Task[Any]) -> bool:

@@ -47,6 +47,8 @@ class Cancelled(BaseException):
 class Guard(Protocol):
     """What a dispatcher opens around the handlers that it steps, so that one of them can be cancelled."""
 
+    activity: Activity | None  # which the task is captured for
+
     @property
     def caught(self) -> bool: ...
     @property
@@ -170,12 +172,15 @@ class LoopLane(Lane):
                 return
 
     async def drive(self, activity: Activity, guard: Guard) -> Any:
+        guard.activity = activity
         try:
             value = await resume(activity)
         except BaseException as exc:
             if guard.spoiled_by(exc):
                 raise Spoiled(activity.cell) from exc
             raise
+        finally:
+            guard.activity = None
         if guard.spoiled_by(None):
             raise Spoiled(activity.cell)
         return value

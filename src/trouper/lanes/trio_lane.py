@@ -32,12 +32,15 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from trouper.lanes.lane import Activity
     from trouper.lanes.loop_lane import Ear, Task
     from trouper.lanes.timers import HeapTimer
 
 
 class TrioGuard:
     """A cancel scope, and how the task looked inside it."""
+
+    activity: Activity | None = None
 
     def __init__(self) -> None:
         self._scope = trio.CancelScope()

@@ -26,8 +26,8 @@ from select import EPOLLIN, EPOLLOUT, epoll
 from threading import Lock, Thread, get_ident
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from trouper.actors.ref import handling
 from trouper.errors import FrameError
+from trouper.lanes.lane import handling
 from trouper.workers.frames import CONTROL, HELLO, VERSION, Decoder, frame
 
 if TYPE_CHECKING:

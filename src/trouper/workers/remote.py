@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from trouper.actors.ask import Ask
 from trouper.actors.life import CLOSED, RUNNING
-from trouper.actors.ref import NO_BOX, NOTHING, Ref, handling
+from trouper.actors.ref import NO_BOX, NOTHING, Ref
 from trouper.actors.urgent import ENVELOPES
 from trouper.errors import ActorStopped, CannotTravel, MessageTypeError, show, type_name
+from trouper.lanes.lane import handling
 from trouper.lanes.slot import in_event_loop
 from trouper.reasons import SHUTDOWN
 from trouper.workers.codec import ENCODER, encoded
