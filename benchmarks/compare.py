@@ -104,7 +104,7 @@ TARGETS = [
         Target("ring", lane, 5, over="trio channel"),
         Target("create", lane, 1536, key="bytes_idle", at_most=True),
         Target("create", lane, 1536, key="bytes_per_actor", at_most=True),
-        Target("create", lane, 100_000),
+        Target("create@rare", lane, 100_000),  # as in a daemon: `run` sets these thresholds
     )
 ]
 LIMITS = {
