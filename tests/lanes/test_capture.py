@@ -272,6 +272,41 @@ def test_a_handler_that_swallows_its_cancellation_and_returns_is_over(place: Pla
 
 
 @every_place
+def test_a_group_whose_child_raises_when_it_is_cancelled_ends_its_own_actor_only(place: Place) -> None:
+    began = Slot[None]()
+
+    async def raises() -> None:
+        began.put(None)
+        try:
+            await place.tools.forever()
+        finally:
+            raise ValueError("on the way out")
+
+    async def handler(_: object) -> None:
+        await place.tools.together(raises, place.tools.forever)
+
+    async def body(theatre: Theatre, one: Ref[Any], *others: Ref[Any]) -> None:
+        waits = [Waiting(place) for _ in others]
+        for other, waiting in zip(others, waits, strict=True):
+            other.send(Call(waiting))
+            await settled(waiting.began)
+        one.send(Call(handler))
+        await settled(began)
+        assert await theatre.daemon.terminate("/one") == "ok"
+        ended = await theatre.end_of("/one")
+        assert ended.kind == "killed"
+        assert [waiting.notes for waiting in waits] == [[], []]
+        assert await theatre.daemon.restart("/one") == "ok"
+        assert await ask(one, answer) == "well"
+
+    async def answer(_: object) -> str:
+        await place.tools.sleep(0)
+        return "well"
+
+    place.play(body, one={"shutdown": 0.0}, two={"shutdown": 0.0}, three={"shutdown": 0.0})
+
+
+@every_place
 def test_a_shielded_part_is_finished_before_the_end(place: Place) -> None:
     began, notes = Slot[None](), []
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from trouper.actors.inbox import Inbox, SyncInbox
 from trouper.actors.life import DRAINING, RUNNING, STARTING, STOPPING
 from trouper.actors.reloading import Reloading
-from trouper.actors.speaker import enter_beside, life
+from trouper.actors.speaker import enter_beside
 from trouper.actors.steps import (
     step_held,
     step_inbox,
@@ -34,7 +34,8 @@ from trouper.actors.steps import (
 from trouper.errors import (
     Declined,
 )
-from trouper.lanes.lane import HELD, handling, step_coroutines
+from trouper.lanes.lane import HELD, step_coroutines
+from trouper.lanes.whose import handling, life
 from trouper.reasons import KILLED, SHUTDOWN, Reason, crashed, start_failed
 
 if TYPE_CHECKING:

@@ -22,8 +22,8 @@ from trouper.errors import (
     type_name,
     type_names,
 )
-from trouper.lanes.lane import handling
 from trouper.lanes.slot import in_event_loop
+from trouper.lanes.whose import handling
 from trouper.reasons import NORMAL
 
 if TYPE_CHECKING:

@@ -26,8 +26,9 @@ from trouper.errors import (
     show,
     type_name,
 )
-from trouper.lanes.lane import handling, step_coroutines
+from trouper.lanes.lane import step_coroutines
 from trouper.lanes.slot import Slot, in_event_loop
+from trouper.lanes.whose import handling
 from trouper.messages import Request, reply_types
 
 if TYPE_CHECKING:

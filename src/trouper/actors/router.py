@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, final
 from trouper.actors.ask import Ask
 from trouper.actors.ref import NOTHING, Ref
 from trouper.errors import ActorStopped, MessageTypeError, SelfAsk, UsageError, show, type_name
-from trouper.lanes.lane import handling
+from trouper.lanes.whose import handling
 from trouper.messages import Request, reply_types
 
 if TYPE_CHECKING:

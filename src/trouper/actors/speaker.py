@@ -9,15 +9,13 @@ from __future__ import annotations
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from trouper.lanes.lane import handling
+from trouper.lanes.whose import handling, life
 
 if TYPE_CHECKING:
     from trouper.actors.cell import Cell
 
 beside: ContextVar[Any] = ContextVar("trouper.beside")
 """The cell beside whose handlers this context runs."""
-life: ContextVar[int] = ContextVar("trouper.generation")
-"""The generation that this context belongs to."""
 
 
 ABOUT = "trouper_actor"

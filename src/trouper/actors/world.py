@@ -9,11 +9,12 @@ from threading import Lock, get_ident
 from typing import TYPE_CHECKING, Any, Protocol
 
 from trouper.actors.ask import Ask
-from trouper.actors.speaker import ABOUT, life
+from trouper.actors.speaker import ABOUT
 from trouper.actors.watching import Watching
 from trouper.errors import show
 from trouper.events import Bus, DeadLetter, MailboxOverflow
 from trouper.lanes.thread_lane import ThreadLane
+from trouper.lanes.whose import life
 
 if TYPE_CHECKING:
     from collections.abc import Callable

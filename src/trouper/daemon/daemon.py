@@ -31,10 +31,10 @@ from trouper.daemon.services import Services, here
 from trouper.daemon.watchdog import Watchdog
 from trouper.errors import LaneBroken, RestartLimitExceeded, SpecError, UsageError
 from trouper.events import DaemonReady, DaemonReloading, DaemonStopping, Escalated, Restarting
-from trouper.lanes.lane import aboard
 from trouper.lanes.slot import Slot
 from trouper.lanes.thread_lane import ThreadLane
 from trouper.lanes.trio_lane import TrioLane
+from trouper.lanes.whose import aboard
 from trouper.supervision.place import place
 from trouper.supervision.snapshot import places
 from trouper.supervision.spawned import Spawned

@@ -12,8 +12,8 @@ import msgspec
 
 from trouper.actors.hooks import hooked
 from trouper.errors import TrouperError, UnknownPath, UsageError, WouldBlockLane
-from trouper.lanes.lane import handling
 from trouper.lanes.slot import Slot, in_event_loop, when_done
+from trouper.lanes.whose import handling
 from trouper.supervision.crew import Crew
 from trouper.supervision.node import Elsewhere
 from trouper.supervision.place import check_reserved, default_name, place, steps_below

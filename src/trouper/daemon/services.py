@@ -19,7 +19,7 @@ from trouper.actors.speaker import beside
 from trouper.daemon.adopted import Adopted
 from trouper.daemon.payload import check_payload, short_name
 from trouper.errors import NotRunning, SpecError, UsageError, Words
-from trouper.lanes.lane import handling
+from trouper.lanes.whose import handling
 from trouper.supervision.child import Child
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from trouper.errors import LeakedScope
 from trouper.lanes import hygiene
-from trouper.lanes.lane import aboard, handling
 from trouper.lanes.loop_lane import LoopLane
+from trouper.lanes.whose import owner
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -28,11 +28,6 @@ def own_task() -> asyncio.Task[Any]:
     task = asyncio.current_task()
     assert task is not None, "the lane's code runs in tasks"
     return task
-
-
-def whose_context() -> tuple[Any, Any]:
-    """The actor and the errand whose code this context is for."""
-    return handling.get(None), aboard.get(None)
 
 
 def uncancel(task: asyncio.Task[Any]) -> None:
@@ -53,7 +48,7 @@ class DispatcherTask(asyncio.Task[None]):
         scope, error = hygiene.asyncio_scope_that_fires()
         if scope is None or (self.guard is not None and self.guard.is_for(scope)):
             return super().cancel(msg)
-        cell, errand = whose_context()
+        cell, _, errand = owner()
         leaver, what = errand or cell, f"a {type(scope).__name__} that was left open"
         if leaver is None:
             log.error("%s has come to its end; whose it was is not known", what, exc_info=error)
@@ -84,7 +79,7 @@ class AsyncioGuard:
         activity = self.activity
         if activity is None:
             return False
-        return activity.cell.run(whose_context) == whose_context() or hygiene.is_inside(activity.coro, scope)
+        return activity.cell.run(owner) == owner() or hygiene.is_inside(activity.coro, scope)
 
     def spoiled_by(self, error: BaseException | None) -> object:
         """Whether an activity left a cancellation that is still to come; one that did come is used up and taken back.

@@ -15,8 +15,9 @@ from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from trouper.errors import UsageError, show
-from trouper.lanes.lane import HELD, Activity, aboard
+from trouper.lanes.lane import HELD, Activity
 from trouper.lanes.loop_lane import Cancelled
+from trouper.lanes.whose import aboard
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine

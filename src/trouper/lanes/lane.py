@@ -30,7 +30,6 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from contextvars import ContextVar
 from threading import get_ident
 from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
@@ -38,10 +37,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-handling: ContextVar[Any] = ContextVar("trouper.handling")
-"""The mind of the cell whose handler runs in this context."""
-aboard: ContextVar[Any] = ContextVar("trouper.aboard")
-"""The errand whose payload runs in this context, which may be a copy of an actor's."""
 BATCH = 64  # messages of one cell before the next cell has its turn; fewer where handlers are slow
 
 

@@ -27,7 +27,7 @@ from threading import Lock, Thread, get_ident
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from trouper.errors import FrameError
-from trouper.lanes.lane import handling
+from trouper.lanes.whose import handling
 from trouper.workers.frames import CONTROL, HELLO, VERSION, Decoder, frame
 
 if TYPE_CHECKING:

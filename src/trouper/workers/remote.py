@@ -21,8 +21,8 @@ from trouper.actors.life import CLOSED, RUNNING
 from trouper.actors.ref import NO_BOX, NOTHING, Ref
 from trouper.actors.urgent import ENVELOPES
 from trouper.errors import ActorStopped, CannotTravel, MessageTypeError, show, type_name
-from trouper.lanes.lane import handling
 from trouper.lanes.slot import in_event_loop
+from trouper.lanes.whose import handling
 from trouper.reasons import SHUTDOWN
 from trouper.workers.codec import ENCODER, encoded
 from trouper.workers.credit import Credit
