@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
+import weakref
 from collections.abc import Awaitable, Callable
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from functools import partial
 from typing import Any
 
@@ -591,3 +593,37 @@ def test_a_coroutine_in_the_place_of_its_function_is_refused_with_the_right_call
             await by(how, daemon, coroutine_function(), flavour=trio)
 
     host.run(NOTHING, body)
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+def test_what_a_payload_was_given_is_let_go_of_when_it_is_over_also_where_a_timer_keeps_its_context(
+    flavour: FlavourName,
+) -> None:
+    """Without a run of the cyclic collector."""
+
+    class Big: ...
+
+    contexts: list[Any] = []
+
+    def payload(_: Big) -> None:
+        contexts.append(copy_context())
+
+    async def body(daemon: Daemon) -> None:
+        gone: list[Any] = []
+
+        def new() -> Big:
+            big = Big()
+            gone.append(weakref.ref(big))
+            return big
+
+        for _ in range(3):
+            await in_thread(partial(daemon.execute, payload, new(), flavour=flavour))
+            await daemon.adopt(payload, new(), flavour=flavour).wait()
+        await until(lambda: not any(one() for one in gone))
+        assert len(contexts) == len(gone)
+
+    gc.disable()
+    try:
+        Host("trio").run(NOTHING, body)
+    finally:
+        gc.enable()

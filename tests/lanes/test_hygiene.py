@@ -7,8 +7,6 @@ import selectors
 import sys
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack
-from contextvars import copy_context
-from functools import partial
 from typing import Any
 
 import pytest
@@ -213,7 +211,7 @@ def test_who_cancels_a_task_is_a_timeout_a_task_group_or_nobody_in_particular() 
     asyncio.run(main())
 
 
-def test_a_suspended_coroutine_is_inside_of_the_scopes_that_it_has_open() -> None:
+def test_a_suspended_coroutine_has_hold_of_of_the_scopes_that_it_has_open() -> None:
     opened: list[object] = []
 
     async def within() -> None:
@@ -228,10 +226,10 @@ def test_a_suspended_coroutine_is_inside_of_the_scopes_that_it_has_open() -> Non
         one, other = around(), around()
         tasks = [asyncio.create_task(coro) for coro in (one, other)]
         await asyncio.sleep(0)
-        assert [hygiene.is_inside(one, scope) for scope in opened] == [True, True, False, False]
-        assert [hygiene.is_inside(other, scope) for scope in opened] == [False, False, True, True]
+        assert [hygiene.has_hold_of(one, scope) for scope in opened] == [True, True, False, False]
+        assert [hygiene.has_hold_of(other, scope) for scope in opened] == [False, False, True, True]
         await asyncio.gather(*tasks)
-        assert not hygiene.is_inside(one, opened[0])
+        assert not hygiene.has_hold_of(one, opened[0])
 
     asyncio.run(main())
 
@@ -385,9 +383,6 @@ ASYNCIO_LEAKS: dict[Callable[[object], Any], type[Exception]] = {
 }
 
 
-LEFT = "a timeout", "a task group"
-
-
 def leaks_and_goes_on(place: Place, leak: Callable[[object], Any], error: type[Exception]) -> None:
     """The culprit crashes and is restarted; others, idle or suspended, notice nothing."""
 
@@ -496,179 +491,6 @@ def test_a_cancellation_that_came_and_was_swallowed_hurts_nobody(
             assert await one.ask(Call(swallow)) == "done"
             await goes_on(place, one)
             await goes_on(place, other)
-        assert not [event for event in theatre.events if hasattr(event, "uptime")]
-
-    place.play(body, one={}, other={})
-
-
-class Leak:
-    """A handler that leaves a scope open, which comes to its end when the test wants that."""
-
-    def __init__(self, left: str, *, suspends: bool) -> None:
-        self.left, self.suspends = left, suspends
-        self.gate = asyncio.Event()
-
-    async def __call__(self, _: object) -> None:
-        self.context = copy_context()
-        if self.left == "a timeout":
-            self.timeout = await asyncio.timeout(None).__aenter__()
-        else:
-            group = asyncio.TaskGroup()
-            kept.append(await group.__aenter__())
-            group.create_task(self.fail())
-        if self.suspends:
-            await asyncio.sleep(0)
-
-    async def fail(self) -> None:
-        await self.gate.wait()
-        await failing()
-
-    async def fire(self, _: object) -> None:
-        """As if it had been opened with this deadline; or have the group's task fail."""
-        if self.left == "a timeout":
-            self.context.run(self.timeout.reschedule, 0)
-        self.gate.set()
-
-
-every_leak = pytest.mark.parametrize(
-    "leak_of", [partial(Leak, left, suspends=suspends) for left in LEFT for suspends in (False, True)], ids=str
-)
-
-
-@asyncio_places
-@every_leak
-def test_what_a_handler_left_open_costs_its_own_actor_a_life_and_not_who_is_in_its_task_by_then(
-    place: Place, leak_of: Callable[[], Leak]
-) -> None:
-    many = SPARES + 3  # handlers that suspend take every task there is
-
-    async def body(theatre: Theatre, culprit: Ref[Any], *innocents: Ref[Any]) -> None:
-        leak, free = leak_of(), asyncio.Event()
-        began, ended = Slot[None](), Slot[None]()
-        inside: list[str] = []
-
-        async def wait(_: object) -> None:
-            inside.append("came")
-            if len(inside) == many:
-                began.put(None)
-            await free.wait()
-            inside.append("left")
-            if len(inside) == 2 * many:
-                ended.put(None)
-
-        async def let_go(_: object) -> None:
-            free.set()
-
-        await culprit.ask(Call(leak))
-        for innocent in innocents[:-1]:
-            innocent.send(Call(wait))
-        await settled(began)
-        innocents[-1].send(Call(leak.fire))
-        reason = await theatre.end_of("/culprit")
-        assert type(reason.cause) is LeakedScope
-        assert ("a Timeout" if leak.left == "a timeout" else "a TaskGroup") in str(reason.cause)
-        assert type(reason.cause.__cause__) is (type(None) if leak.left == "a timeout" else ValueError)
-        await goes_on(place, culprit)
-        innocents[-1].send(Call(let_go))
-        await settled(ended)
-        assert [event.path for event in theatre.events if hasattr(event, "uptime")] == ["/culprit"]
-
-    place.play(body, culprit={}, **{f"innocent-{number}": {} for number in range(many + 1)})
-
-
-@asyncio_places
-@every_leak
-def test_what_was_left_open_in_an_earlier_life_is_logged_and_costs_no_other(
-    place: Place, leak_of: Callable[[], Leak], caplog: pytest.LogCaptureFixture
-) -> None:
-    async def fail(_: object) -> None:
-        raise ValueError("another reason")
-
-    async def body(theatre: Theatre, culprit: Ref[Any], other: Ref[Any]) -> None:
-        leak = leak_of()
-        await culprit.ask(Call(leak))
-        culprit.send(Call(fail))
-        await theatre.end_of("/culprit")
-        await other.ask(Call(leak.fire))
-        for _ in range(3):
-            await goes_on(place, culprit)
-            await goes_on(place, other)
-        assert [event.path for event in theatre.events if hasattr(event, "uptime")] == ["/culprit"]
-
-    place.play(body, culprit={}, other={})
-    [said] = [record.getMessage() for record in caplog.records if "left open" in record.getMessage()]
-    assert said.startswith("generation 1: /culprit: a T")
-
-
-@asyncio_places
-@every_leak
-def test_what_an_adopted_function_left_open_is_logged_and_hits_no_actor(
-    place: Place, leak_of: Callable[[], Leak], caplog: pytest.LogCaptureFixture
-) -> None:
-    async def body(theatre: Theatre, one: Ref[Any], other: Ref[Any]) -> None:
-        leak, free, began = leak_of(), asyncio.Event(), Slot[None]()
-
-        async def wait(_: object) -> str:
-            began.put(None)
-            await free.wait()
-            return "in good order"
-
-        async def fire_and_let_go(_: object) -> None:
-            await leak.fire(_)
-            await asyncio.sleep(0.01)
-            free.set()
-
-        await theatre.daemon.adopt(leak, None, flavour=asyncio).wait()
-        waiting = Slot[object]()
-
-        async def ask_one() -> None:
-            waiting.put(await one.ask(Call(wait)))
-
-        theatre.daemon.adopt(ask_one, flavour=asyncio)
-        await settled(began)
-        await other.ask(Call(fire_and_let_go))
-        assert await settled(waiting) == "in good order"
-        assert not [event for event in theatre.events if hasattr(event, "uptime")]
-
-    place.play(body, one={}, other={})
-    [said] = [record.getMessage() for record in caplog.records if "left open" in record.getMessage()]
-    assert said.startswith("/adopted/")
-
-
-@asyncio_places
-@pytest.mark.parametrize("by", ["itself", "another"])
-def test_a_timeout_is_good_in_the_handler_that_has_it_open(place: Place, by: str) -> None:
-    """In a stack, too; and by the hand of another actor where it is plain to see."""
-
-    async def body(theatre: Theatre, one: Ref[Any], other: Ref[Any]) -> None:
-        timeouts: list[asyncio.Timeout] = []
-        began, said = Slot[None](), Slot[str]()
-
-        async def plain() -> None:
-            async with asyncio.timeout(None) as timeout:
-                timeouts.append(timeout)
-                began.put(None)
-                await asyncio.sleep(100)
-
-        async def in_a_stack() -> None:
-            async with AsyncExitStack() as stack:
-                await stack.enter_async_context(asyncio.timeout(0))
-                await asyncio.sleep(100)
-
-        async def wait(_: object) -> None:
-            try:
-                await (in_a_stack() if by == "itself" else plain())
-            except TimeoutError:
-                said.put("timed out")
-
-        async def hasten(_: object) -> None:
-            timeouts[0].reschedule(0)
-
-        one.send(Call(wait))
-        if by == "another":
-            await settled(began)
-            await other.ask(Call(hasten))
-        assert await settled(said) == "timed out"
         assert not [event for event in theatre.events if hasattr(event, "uptime")]
 
     place.play(body, one={}, other={})

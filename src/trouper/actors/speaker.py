@@ -6,17 +6,12 @@ Context variables tell it, also where a handler was suspended for a while, in th
 
 from __future__ import annotations
 
-from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from trouper.lanes.whose import handling, life
+from trouper.lanes.whose import beside, handling, life
 
 if TYPE_CHECKING:
     from trouper.actors.cell import Cell
-
-beside: ContextVar[Any] = ContextVar("trouper.beside")
-"""The cell beside whose handlers this context runs."""
-
 
 ABOUT = "trouper_actor"
 """The attribute of a log record that is about an actor: a dict of what `Speaker` has."""

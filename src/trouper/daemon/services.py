@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVarTuple, Unpack, final
 
 from trouper.actors.options import NAME_RULE, RESTART_RULE, is_name, is_restart
 from trouper.actors.ref import Ref
-from trouper.actors.speaker import beside
 from trouper.daemon.adopted import Adopted
 from trouper.daemon.payload import check_payload, short_name
 from trouper.errors import NotRunning, SpecError, UsageError, Words
-from trouper.lanes.whose import handling
+from trouper.lanes.whose import beside, handling
 from trouper.supervision.child import Child
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from trouper.errors import LeakedScope
 from trouper.lanes import hygiene
 from trouper.lanes.loop_lane import LoopLane
-from trouper.lanes.whose import owner
+from trouper.lanes.whose import NOBODY, owner
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -39,24 +39,35 @@ class DispatcherTask(asyncio.Task[None]):
     """The task of a dispatcher, in which one handler after the other runs.
 
     A timeout or task group of asyncio cancels the task that it was opened in, whoever is in there by then. One that a
-    handler has left open is known by its context, which is that of its actor: it costs that a life, and nobody else.
+    handler has left open must hit nobody else. Whose it is its context says: that of who opened it, or touched it last.
     """
 
     guard: AsyncioGuard | None = None
 
     def cancel(self, msg: object = None) -> bool:
         scope, error = hygiene.asyncio_scope_that_fires()
-        if scope is None or (self.guard is not None and self.guard.is_for(scope)):
+        if scope is None or self.is_for(scope):
             return super().cancel(msg)
-        cell, _, errand = owner()
-        leaver, what = errand or cell, f"a {type(scope).__name__} that was left open"
-        if leaver is None:
-            log.error("%s has come to its end; whose it was is not known", what, exc_info=error)
+        errand, cell, _ = owner()
+        why = f"a {type(scope).__name__} that was left open has come to its end; close it in the call that opens it"
+        if cell is None:
+            log.error("%s: %s", errand if isinstance(errand, str) else "something", why, exc_info=error)
         else:
-            left = LeakedScope(leaver.path, f"{what} has come to its end; close it in the call that opens it")
+            left = LeakedScope(cell.path, why)
             left.__cause__ = error
-            leaver.left_open(left)
+            cell.left_open(left)
         return False
+
+    def is_for(self, scope: object) -> bool:
+        """Whether it can be one of the handler that is in this task now."""
+        dispatcher: Any = self.get_coro()
+        if dispatcher.cr_running:  # it is called by the handler itself
+            return True
+        activity = None if self.guard is None else self.guard.activity
+        if activity is None:
+            return False
+        whose = owner()
+        return whose in (NOBODY, activity.cell.run(owner)) or hygiene.has_hold_of(activity.coro, scope)
 
 
 class AsyncioGuard:
@@ -73,13 +84,6 @@ class AsyncioGuard:
     def cancel(self) -> None:
         self.used = True
         self._task.cancel()
-
-    def is_for(self, scope: object) -> bool:
-        """Whether a timeout or task group, in whose context this is called, can be one of the handler in this task."""
-        activity = self.activity
-        if activity is None:
-            return False
-        return activity.cell.run(owner) == owner() or hygiene.is_inside(activity.coro, scope)
 
     def spoiled_by(self, error: BaseException | None) -> object:
         """Whether an activity left a cancellation that is still to come; one that did come is used up and taken back.
@@ -100,6 +104,7 @@ class AsyncioGuard:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> bool | None:
         uncancel(self._task)
+        self._task.guard = None
         self.caught = self.used and isinstance(error, asyncio.CancelledError)
         return self.caught
 

@@ -7,7 +7,6 @@ found out. So for the lane an errand is a cell, one without a box, that is stepp
 
 from __future__ import annotations
 
-import logging
 from functools import partial
 from inspect import isawaitable
 from threading import get_ident
@@ -28,12 +27,10 @@ if TYPE_CHECKING:
 
     Then = Callable[["Errand", Any, BaseException | None], object]
 
-log = logging.getLogger("trouper")
-
 
 def step_errand(cell: Errand, batch: int) -> Activity | Held:
     """Run the payload."""
-    aboard.set(cell)
+    aboard.set(cell.known_as or object())
     if cell.asked:
         return cell.came(None, Cancelled())
     try:
@@ -148,10 +145,6 @@ class Errand:
         if self.lane is None or not self.lane.dirty():
             self.tell(value, error)
         return HELD
-
-    def left_open(self, error: LeakedScope) -> None:
-        """What it has left open has come to its end, after its own."""
-        log.error("%s", error, exc_info=error.__cause__)
 
     def leaked(self, error: LeakedScope) -> None:
         """It left its task unclean."""

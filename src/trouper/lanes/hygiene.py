@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import gc
 import sys
+from contextlib import AsyncExitStack, _AsyncGeneratorContextManager
 from sys import modules
+from types import MethodType
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -23,6 +25,12 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
+ASYNC_GENERATOR = "async_generator"
+WITH_FRAMES = {
+    *("coroutine", "coroutine_wrapper", "generator"),
+    *(ASYNC_GENERATOR, f"{ASYNC_GENERATOR}_asend", f"{ASYNC_GENERATOR}_athrow"),
+}
+"""The types whose referents are what a suspended frame has."""
 UNCANCEL_CLEARS = sys.version_info >= (3, 13)  # before, `uncancel` left a cancellation that was still to be delivered
 
 
@@ -97,13 +105,28 @@ def asyncio_scope_that_fires() -> tuple[object, BaseException | None]:
     return (scope, names.get("exc")) if isinstance(scope, (asyncio.Timeout, asyncio.TaskGroup)) else (None, None)
 
 
-def is_inside(coro: object, scope: object) -> bool:
-    """Whether a suspended coroutine, or one that it awaits, is in the `async with` block of this very scope."""
-    while coro is not None:
-        for one in gc.get_referents(coro):  # those of its frame: also what the block is left by
-            if one is scope or getattr(one, "__self__", None) is scope:
-                return True
-        coro = getattr(coro, "cr_await", None)
+def has_hold_of(coro: object, scope: object) -> bool:
+    """Whether a suspended coroutine has this scope open, as far as one can see.
+
+    That is: it is in its `async with` block, or refers to it by a local variable or an exit stack, itself or in what it
+    awaits.
+    """
+    left, seen = [coro], set[int]()
+    while left:
+        one: Any = left.pop()
+        if isinstance(one, MethodType):  # such as the `__aexit__` that a block is left by
+            one = one.__self__
+        if one is scope:
+            return True
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        if type(one).__name__ in WITH_FRAMES:
+            left += gc.get_referents(one)
+        elif isinstance(one, AsyncExitStack):
+            left += [callback for _, callback in one._exit_callbacks]  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+        elif isinstance(one, _AsyncGeneratorContextManager):
+            left.append(one.gen)
     return False
 
 

@@ -11,12 +11,21 @@ from typing import Any
 
 handling: ContextVar[Any] = ContextVar("trouper.handling")
 """The cell whose handler runs in this context."""
+beside: ContextVar[Any] = ContextVar("trouper.beside")
+"""The cell beside whose handlers this context runs."""
 life: ContextVar[int] = ContextVar("trouper.generation")
 """The generation that this context belongs to."""
 aboard: ContextVar[Any] = ContextVar("trouper.aboard")
-"""The errand whose payload runs in this context, which may be a copy of an actor's."""
+"""The path of the errand whose payload runs in this context, or something that stands for it."""
+
+Owner = tuple[Any, Any, int]
+NOBODY: Owner = None, None, 0
 
 
-def owner() -> tuple[Any, int, Any]:
-    """Return the actor, its life and the errand; two contexts in which they are the same are of one owner."""
-    return handling.get(None), life.get(0), aboard.get(None)
+def owner() -> Owner:
+    """Return the errand, or the actor and its life, that this context is for; else `NOBODY`."""
+    errand = aboard.get(None)
+    if errand is not None:
+        return errand, None, 0
+    cell = handling.get(None) or beside.get(None)
+    return NOBODY if cell is None else (None, cell, life.get())
