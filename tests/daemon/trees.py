@@ -565,8 +565,10 @@ class Witness:
 
     def run(self, inbox: SyncInbox[LaneStalled]) -> None:
         current(self).daemon.subscribe(current(self).self_ref.send, LaneStalled)
+        begun = time.monotonic()
         self.blocker.send(Block(self.how))
         for stall in inbox:
+            say(f"told after {time.monotonic() - begun} s")
             say(f"{stall.lane} stalls in {stall.path} over {stall.message}")
             self.beats.send(Beat(1))
             self.beats.send(Beat(2))
