@@ -142,7 +142,10 @@ def test_what_is_not_there_is_refused_in_one_line(
         ("def tree(:", "SyntaxError: invalid syntax"),
         ("raise SystemExit(0)", "broken.py:1: SystemExit: 0"),
         ("from plant import *\ntree = child(Reader)", "missing a required argument: 'every'"),
-        ("from plant import *\ntree = one_for_one(alone, alone)", "/"),
+        (
+            "from plant import *\ntree = one_for_one(alone, alone)",
+            "/writer-2: child: given child(plant.Writer), which stands at /writer already, allowed: one place",
+        ),
     ],
 )
 @pytest.mark.parametrize("target", ["broken:tree", "broken.py:tree"])
@@ -199,14 +202,33 @@ def test_help_names_the_commands_and_their_options(capsys: pytest.CaptureFixture
     assert "--log-level" in text
 
 
-@pytest.mark.parametrize("arguments", [[], ["fly"], ["run"], ["run", "plant:tree", "--log-level", "loud"]])
-def test_a_command_that_is_none_is_refused_with_the_usage(
-    capsys: pytest.CaptureFixture[str], arguments: list[str]
+@pytest.mark.parametrize(
+    ("arguments", "error", "allowed"),
+    [
+        ([], "trouper: error: the following arguments are required: COMMAND", []),
+        (["fly"], "trouper: error: argument COMMAND: invalid choice: 'fly'", ["run", "check", "unit"]),
+        (["run"], "trouper run: error: the following arguments are required: TARGET", []),
+        (
+            ["run", "plant:tree", "--log-level", "loud"],
+            "trouper run: error: argument --log-level: invalid choice: 'loud'",
+            ["debug", "info", "warning", "error", "critical"],
+        ),
+        (["run", "plant:tree", "--stop-within", "-1"], "argument --stop-within: invalid seconds value: '-1'", []),
+        (["check", "plant:tree", "more"], "trouper: error: unrecognized arguments: more", []),
+    ],
+)
+def test_a_wrong_argument_is_refused_with_what_was_given_what_is_allowed_and_the_usage(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], error: str, allowed: list[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:
         main(arguments)
     assert ended.value.code == 2
-    assert "usage: trouper" in capsys.readouterr().err
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("usage: trouper ")
+    told = said.err.splitlines()[-1]
+    assert error in told
+    assert all(word in told.partition("(choose from ")[2] for word in allowed)
 
 
 @pytest.mark.parametrize("target", ["plant:tree", "plant.py:tree"])

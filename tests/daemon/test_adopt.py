@@ -256,6 +256,56 @@ def test_a_foreign_thread_adopts(host: Host, flavour: FlavourName) -> None:
     host.run(NOTHING, body)
 
 
+class Held:
+    """Lanes that do nothing until they are let go."""
+
+    def __init__(self, *lanes: Any) -> None:
+        self.gate, self.begun, self.tired = threading.Event(), threading.Semaphore(0), Diary()
+        for lane in lanes:
+            lane.post(self.hold)
+        for _ in lanes:
+            assert self.begun.acquire(timeout=PATIENCE)
+
+    def hold(self) -> None:
+        self.begun.release()
+        if not self.gate.wait(PATIENCE / 2):
+            self.tired("nobody let it go")
+
+    def let_go(self) -> None:
+        assert self.tired == []
+        self.gate.set()
+
+
+@IN
+@pytest.mark.parametrize("restart", [None, "transient"])
+@pytest.mark.parametrize("caller", [*FLAVOURS, "a foreign thread"])
+def test_adopt_waits_for_no_lane(host: Host, caller: Any, flavour: FlavourName, restart: Any) -> None:
+    """It returns while the control lane is held up, and the lane of the payload, unless that is the caller's own."""
+    said = Diary()
+
+    def adopt_while_held(daemon: Daemon) -> None:
+        lanes = [daemon.control, *([daemon.loops[flavour]] if flavour not in ("threading", caller) else [])]
+        held = Held(*lanes)
+        daemon.adopt(payload_in(flavour, said), flavour=flavour, restart=restart)
+        assert said == [] or (flavour == "threading" and restart is None), "it is not held up"
+        held.let_go()
+
+    class Caller:
+        def receive(self, message: Adopt) -> None:
+            adopt_while_held(current(self).daemon)
+
+    boss: Any = child(actor(flavour="trio" if caller not in FLAVOURS else caller)(Caller))
+
+    async def body(daemon: Daemon) -> None:
+        if caller in FLAVOURS:
+            await boss.ref.ask(Adopt(None, flavour), timeout=PATIENCE)
+        else:
+            await in_thread(adopt_while_held, daemon)
+        await said.until(1)
+
+    host.run(boss, body)
+
+
 @IN
 def test_what_is_adopted_before_there_is_a_daemon_waits_for_it(host: Host, flavour: FlavourName) -> None:
     said, services = Diary(), Services()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
+from collections.abc import Awaitable, Callable
 from signal import SIGTERM, SIGUSR1
 from typing import Any
 
 import pytest
+import trio
 
 from tests.actors.stage import Boom, Diary, FlavourName, Gate, Host, Note, checkpoint, role
 from tests.daemon.program import Program, run_code
@@ -19,6 +22,7 @@ from trouper import (
     Event,
     Hook,
     HookFailed,
+    HookTimeout,
     Restarting,
     SpecError,
     UsageError,
@@ -29,6 +33,7 @@ from trouper import (
 )
 
 FLAVOURS: list[FlavourName] = ["trio", "asyncio", "threading"]
+FOREVER: dict[str, Callable[[], Awaitable[Any]]] = {"trio": trio.sleep_forever, "asyncio": lambda: asyncio.sleep(1e6)}
 
 
 @pytest.fixture(params=["in_trio", "in_asyncio"])
@@ -83,6 +88,37 @@ def test_a_block_is_entered_once_the_hooks_before_the_ready_are_done(host: Host)
 
     host.run(child(Plain), body, hooks=[before(DaemonReady, start, flavour="asyncio")])
     assert told == ["hook", "body"]
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+def test_a_hook_before_the_ready_that_hangs_is_waited_for_until_its_timeout(
+    host: Host, flavour: FlavourName, caplog: pytest.LogCaptureFixture
+) -> None:
+    released, told = threading.Event(), Diary()
+
+    def stuck(event: DaemonReady) -> None:
+        released.wait(20)
+
+    async def hangs(event: DaemonReady) -> None:
+        try:
+            await FOREVER[flavour]()
+        finally:
+            told("cancelled")
+
+    async def body(daemon: Daemon) -> None:
+        told("body")
+        released.set()
+
+    hooks = [
+        before(DaemonReady, stuck if flavour == "threading" else hangs, flavour=flavour, timeout=0.02),
+        before(DaemonReady, tells(told, flavour, "the next hook"), flavour=flavour),
+    ]
+    host.run(child(Plain), body, hooks=hooks)
+    assert [entry for entry in told.entries if entry != "cancelled"] == ["the next hook", "body"]
+    assert ("cancelled" in told.entries) == (flavour != "threading")
+    [record] = [record for record in caplog.records if "before DaemonReady failed" in record.message]
+    assert record.exc_info is not None
+    assert isinstance(record.exc_info[1], HookTimeout)
 
 
 @pytest.mark.parametrize(("error", "vital"), [(Boom("no licence"), True), (SystemExit(3), False)])

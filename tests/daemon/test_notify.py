@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import count, pairwise
 from pathlib import Path
 from signal import SIGTERM
-from time import monotonic_ns
+from threading import Event
+from time import monotonic, monotonic_ns
+from typing import Any
 
 import pytest
 import trio
 
-from tests.actors.stage import Crash, Note, Read, until
+from tests.actors.stage import LOOPS, Crash, FlavourName, Host, Note, Read, checkpoint, role, until
 from tests.daemon.notified import Environment, Fragile, Reloads, Remote
 from tests.daemon.program import Program, run_code
 from trouper import actor, child, current, one_for_one, open_daemon, pool
 from trouper.daemon import notify
 from trouper.daemon.daemon import Daemon
-from trouper.daemon.notify import Notifier, Pulse, Systemd, status_of, tell_systemd
+from trouper.daemon.notify import EXTENSION, Notifier, Pulse, Systemd, status_of, tell_systemd
+from trouper.events import DaemonReady, DaemonStopping
 
 Told = dict[str, str]
 
@@ -278,17 +282,84 @@ def test_every_lane_must_answer_the_control_lane_too() -> None:
     assert pulse.beats()
 
 
+@pytest.mark.parametrize("held_up", LOOPS)
+def test_the_watchdog_is_not_fed_while_a_lane_of_either_kind_is_held_up(held_up: FlavourName) -> None:
+    """The host's loop is the other lane, so that the test can go on."""
+
+    @role("asyncio")
+    class InAsyncio:
+        async def receive(self, message: Read) -> list[Any]:
+            return []
+
+    gate, begun = Event(), Event()
+
+    def hold() -> None:
+        begun.set()
+        gate.wait(20)
+
+    async def body(daemon: Daemon) -> None:
+        def feeds() -> int:
+            systemd.look(next(seconds))
+            return full.sent.count(b"WATCHDOG=1")
+
+        seconds = count(1.0)
+        systemd = Systemd(daemon, by_way_of(full := Full()), 1_000_000)
+        full.room = True
+        await until(lambda: feeds() > 3)
+        lane = daemon.loops[held_up]
+        lane.post(hold)
+        assert begun.wait(20)
+        await until(lambda: feeds() and systemd.pulse.asked == {lane})
+        fed = feeds()
+        for _ in range(100):
+            await checkpoint()
+            assert feeds() == fed
+        gate.set()
+        await until(lambda: feeds() > fed + 3)
+        assert systemd.pulse.daemon.loops.keys() == set(LOOPS)
+
+    Host("asyncio" if held_up == "trio" else "trio").run(one_for_one(child(Fragile), child(InAsyncio)), body)
+
+
+async def test_time_is_asked_for_again_and_again_while_a_stop_lasts(autojump_clock: trio.testing.MockClock) -> None:
+    """Each time before what was asked for the last time is over; not while it runs."""
+    systemd = Systemd(Daemon(child(Fragile)), by_way_of(full := Full(trio.current_time)), None)
+    full.room = True
+    more = b"EXTEND_TIMEOUT_USEC=30000000"
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(systemd.watch)
+        for phase, step in (("starting", None), ("running", DaemonReady(200.0)), ("stopping", DaemonStopping("asked"))):
+            begun = trio.current_time()
+            full.times.clear()
+            full.sent.clear()
+            if step is not None:
+                systemd.hear(step)
+            assert systemd.phase == phase
+            await trio.sleep(200)
+            times = [at - begun for at, sent in zip(full.times, full.sent, strict=True) if more in sent]
+            if phase == "running":
+                assert times == []
+                continue
+            assert times[0] <= 1
+            assert times[-1] >= 200 - EXTENSION
+            assert max(after - before for before, after in pairwise(times)) < EXTENSION / 2
+        nursery.cancel_scope.cancel()
+
+
 class Full:
     """A socket that takes nothing until there is room."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        self.clock = clock
         self.room = False
         self.sent: list[bytes] = []
+        self.times: list[float] = []
 
     def sendto(self, data: bytes, flags: int, address: str) -> None:
         if not self.room:
             raise BlockingIOError
         self.sent.append(data)
+        self.times.append(self.clock())
 
 
 def by_way_of(full: Full) -> Notifier:

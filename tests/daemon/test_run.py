@@ -131,16 +131,21 @@ def test_last_words_have_a_deadline() -> None:
     "tree", ["serves_tcp", "waits_in_inbox", "waits_in_ask", "serves_in_trio", "serves_in_asyncio"]
 )
 def test_what_an_actor_blocks_in_is_ended_within_200_ms(tree: str) -> None:
-    """From the signal to the end of the process, the best of five: a busy machine may only make it slower."""
-    seconds: list[float] = []
-    while not seconds or (min(seconds) >= 0.2 and len(seconds) < 5):
+    """From the signal to the end of the process, in three of up to five tries: in the median of five.
+
+    Not in each, for a busy machine takes a fifth of a second now and then from whoever runs. That it ends in good order
+    is asked of each.
+    """
+    in_time: list[float] = []
+    late: list[float] = []
+    while len(in_time) < 3 and len(late) < 3:
         with run_tree(tree) as program:
             program.until_logged("ready after")
             program.until_said("blocks")
             assert program.stop(SIGTERM) == 0
             assert program.said[-2:] == ["finally\n", "on_stop: shutdown\n"]
-            seconds.append(program.seconds_to_end)
-    assert min(seconds) < 0.2, seconds
+            (in_time if program.seconds_to_end < 0.2 else late).append(program.seconds_to_end)
+    assert len(in_time) == 3, (in_time, late)
 
 
 def test_a_thread_that_nothing_interrupts_is_left_behind_with_its_stack_in_the_log() -> None:
@@ -159,7 +164,9 @@ def test_a_thread_that_nothing_interrupts_is_left_behind_with_its_stack_in_the_l
 def test_a_blocked_lane_is_reported_and_the_others_go_on(lane: str, how: str) -> None:
     with run_script(f"{lane}_{how}", stall_after=0.2) as program:
         program.until_said("beat 2 in generation 2")
-        assert f"{lane} stalls in /blocker over Block(how='{how[:-1]}')\n" in program.said
+        stalls = f"{lane} stalls in /blocker over Block(how='{how[:-1]}')\n"
+        after = program.said[program.said.index(stalls) - 1].removeprefix("told after ").removesuffix(" s\n")
+        assert float(after) < 5  # 0.2, and what a busy machine adds; test_watchdog.py has it exactly
         program.until_logged("in block\n")  # a thread writes the log
         [record] = program.records("has not turned")
         assert f"the {lane} lane" in record

@@ -277,19 +277,50 @@ run(child(Forks, threading.Event()))
         assert program.stop(SIGTERM) == 0
 
 
-def test_last_words_have_the_handlers_that_were_there_before_run() -> None:
-    script = """
-import signal
-from tests.daemon.trees import restores, say
+@pytest.mark.parametrize("number", [SIGTERM, SIGINT])
+@pytest.mark.parametrize("set_before", [True, False])
+def test_last_words_have_the_handlers_that_were_there_before_run_but_for_what_cuts_them_short(
+    set_before: bool, number: int
+) -> None:
+    """Where there were none, what would change the exit code is ignored. Nobody else hears SIGTERM and SIGINT."""
+    script = f"""
+import atexit, os, signal, threading
+from tests.daemon.trees import hears_signals, say
 from trouper import run
 
-signal.signal(signal.SIGUSR2, lambda *_: say("somebody else heard it"))
-run(restores)
+heard = set()
+
+def somebodys(number, frame):
+    heard.add(number)
+    if number in (signal.SIGTERM, signal.SIGINT):
+        say("somebody heard what cuts the last words short")
+
+def last():
+    for one in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+        os.kill(os.getpid(), one)
+        while {set_before} and one not in heard:  # one that comes just before the main thread sleeps does not wake it
+            os.kill(os.getpid(), one)
+        now = signal.getsignal(one)
+        say(f"{{signal.Signals(one).name}}: {{'somebody' if now is somebodys else now.name}}")
+    for one in (signal.SIGTERM, signal.SIGINT):
+        assert signal.getsignal(one) not in (somebodys, signal.SIG_DFL, signal.default_int_handler)
+    say("last words")
+    os.kill(os.getpid(), {number:d})
+    threading.Event().wait()
+
+if {set_before}:
+    for one in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM, signal.SIGINT):
+        signal.signal(one, somebodys)
+atexit.register(last)
+run(hears_signals)
 """
     with run_code(script) as program:
         program.until_logged("ready after")
         assert program.stop(SIGTERM) == 0
-        assert program.said == ["SIGHUP: SIG_IGN\n", "SIGUSR1: SIG_IGN\n", "SIGUSR2: somebody else\n"]
+        assert program.seconds_to_end < 2
+        said = program.said[program.said.index("stopping: SIGTERM\n") + 1 :]
+        told = [f"{name}: {'somebody' if set_before else 'SIG_IGN'}\n" for name in ("SIGHUP", "SIGUSR1", "SIGUSR2")]
+        assert said == [*told, "last words\n"]
 
 
 def test_a_reload_signal_at_the_very_end_does_not_change_the_exit_code() -> None:

@@ -11,7 +11,9 @@ import trio
 
 from tests.daemon.hosts import AsyncioProgram, Host, TrioProgram
 from trouper import Child, Ref, Request, actor, child, current, one_for_one, open_daemon
-from trouper.events import LaneStalled
+from trouper.daemon.watchdog import Watchdog
+from trouper.events import Bus, LaneStalled
+from trouper.lanes.thread_lane import ThreadLane
 
 STALL = 0.08  # seconds; on a busy machine an idle lane may be that late, too
 
@@ -151,3 +153,33 @@ async def test_a_lane_that_turns_is_not_reported() -> None:
     async with open_daemon(one_for_one(child(HoldsAtOnce, gate)), stall_after=10.0) as daemon:
         daemon.subscribe(gate.heard, LaneStalled)
     assert not gate.stalls
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("beside", [0.0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875])
+@pytest.mark.parametrize("answers", [True, False])
+async def test_a_stall_is_told_within_its_time_wherever_it_begins_between_two_rounds(
+    autojump_clock: trio.testing.MockClock, beside: float, answers: bool
+) -> None:
+    """The lane turns until it stalls, with or without a question that it has not answered yet; then no more."""
+    bus, stall_after = Bus(), 4.0
+    told: list[tuple[float, LaneStalled]] = []
+    bus.subscribe(lambda event: told.append((trio.current_time(), event)), LaneStalled)
+    lane = ThreadLane("held up")  # never launched: it turns when the test says so
+    lane.ident = threading.get_ident()
+    watchdog = Watchdog(lambda: [lane], bus, stall_after, lambda: None)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watchdog.watch)
+        for _ in range(20):
+            await trio.sleep(0.5)
+            lane.admit()
+        await trio.sleep(0.5 * beside)
+        if answers:
+            lane.admit()
+        began = trio.current_time()
+        await trio.sleep(100)
+        nursery.cancel_scope.cancel()
+    [(at, event)] = told
+    assert event.lane == "held up"
+    assert stall_after * 0.75 - 0.5 <= at - began <= stall_after
+    assert event.seconds <= stall_after

@@ -483,18 +483,6 @@ class SignalsInTheLog:
         say("the record goes on")
 
 
-@actor(flavour="trio")
-class Restores:
-    async def on_start(self) -> None:
-        atexit.register(self.last)
-
-    async def receive(self, message: Never) -> None: ...
-
-    def last(self) -> None:
-        for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
-            say(f"{signal.Signals(number).name}: {getattr(signal.getsignal(number), 'name', 'somebody else')}")
-
-
 gives_up = one_for_one(child(StopsAfterASignal), child(RaisesInTrio, Stumble), restarts=Limit(0, 30))
 boot_gives_up = one_for_one(child(StopsAfterASignal), child(FailsAfterAWhile))
 reloads = one_for_one(child(HearsSignals), child(ReloadsInTrio), child(ReloadsInAsyncio), child(ReloadsInThread))
@@ -507,7 +495,6 @@ at_work = one_for_one(
 log_hangs = one_for_one(child(LogHangs))
 listener_hangs = one_for_one(child(ListenerHangs))
 signals_in_the_log = one_for_one(child(HearsSignals), child(SignalsInTheLog))
-restores = one_for_one(child(Restores))
 slow_to_start = one_for_one(child(Idle), child(SlowToStart))
 
 
@@ -565,8 +552,10 @@ class Witness:
 
     def run(self, inbox: SyncInbox[LaneStalled]) -> None:
         current(self).daemon.subscribe(current(self).self_ref.send, LaneStalled)
+        begun = time.monotonic()
         self.blocker.send(Block(self.how))
         for stall in inbox:
+            say(f"told after {time.monotonic() - begun} s")
             say(f"{stall.lane} stalls in {stall.path} over {stall.message}")
             self.beats.send(Beat(1))
             self.beats.send(Beat(2))

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
+import threading
+import time
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import psutil
@@ -16,7 +20,10 @@ from examples.telemetry.host import Host
 from examples.telemetry.messages import Alert, Sample
 from examples.telemetry.page import html
 from examples.telemetry.rule import Alarm, Rule
+from examples.telemetry.sampler import Sampler
 from examples.telemetry.window import Window
+from trouper import child
+from trouper.testing import Probe, Trial
 
 
 def sample(at: float, cpu: float = 0.0) -> Sample:
@@ -79,6 +86,54 @@ def test_the_host_is_this_one() -> None:
     assert seen.disk == pytest.approx(psutil.disk_usage("/").percent, abs=2)
     assert 0 <= seen.cpu <= 100
     assert min(seen.disk_read, seen.disk_write, seen.net_in, seen.net_out) >= 0
+
+
+def test_a_rate_is_what_was_counted_since_the_last_look_by_the_seconds_between(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted = [(1000.0, 2000.0, 3000.0, 4000.0), (1000.0, 2500.0, 0.0, 4001.0)]
+    monkeypatch.setattr("examples.telemetry.host.counters", iter(counted).__next__)
+    host = Host()
+    host.seen = (0.0, 0.0, 0.0, 0.0)
+    host.at -= 1e6  # so long ago that what the test takes is nothing
+    assert host.rates() == pytest.approx((1e-3, 2e-3, 3e-3, 4e-3), rel=1e-3)
+    host.at -= 1e6
+    assert host.rates() == pytest.approx((0.0, 5e-4, 0.0, 1e-6), rel=1e-3), "a counter that began anew is no rate"
+
+
+def test_what_the_host_does_is_seen() -> None:
+    """Real traffic and a real load; the disks of a container may not be counted."""
+    megabyte = b"." * 1_000_000
+    before = psutil.net_io_counters()
+    host = Host()
+    busy_since = sum(psutil.cpu_times()[:3])
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as there:
+        here, _ = server.accept()
+        sender = threading.Thread(target=there.sendall, args=(megabyte,))
+        sender.start()
+        left = len(megabyte)
+        while left:
+            left -= len(here.recv(left))
+        sender.join()
+        here.close()
+    while sum(psutil.cpu_times()[:3]) == busy_since:
+        """Work, until the kernel has noticed."""
+    seconds = time.monotonic() - host.at
+    seen = host.sample()
+    assert 0 < seen.cpu <= 100
+    if psutil.net_io_counters() == before:
+        pytest.skip("this system does not count what its network sends")
+    assert min(seen.net_in, seen.net_out) * (seconds + 10) > len(megabyte)
+
+
+@pytest.mark.parametrize("every", [None, 0.25])
+def test_samples_are_as_far_apart_as_it_is_said(every: float | None) -> None:
+    """By default a second; in virtual time."""
+    store, watcher = Probe(Sample), Probe(Sample)
+    sampler: Any = child(Sampler, store.ref, watcher.ref, **({} if every is None else {"every": every}))
+    with Trial(sampler, probes=[store, watcher]) as t:
+        for count in range(1, 6):
+            for probe in (store, watcher):
+                probe.expect(Sample, within=10)
+                assert t.now == count * (every or 1.0)
 
 
 def test_what_is_stored_comes_back_also_from_another_connection(tmp_path: Path) -> None:

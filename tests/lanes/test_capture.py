@@ -115,22 +115,34 @@ def test_a_failing_task_cancels_its_siblings_and_fails_the_handler(place: Place)
 
 @every_place
 def test_a_lock_is_held_by_one_handler_at_a_time(place: Place) -> None:
-    inside, most = [0], [0]
+    """The first to hold it lets go only once two others wait for it."""
+    inside, most, waiting = [0], [0], [0]
 
     async def body(theatre: Theatre, one: Ref[Any], two: Ref[Any], three: Ref[Any]) -> None:
-        lock = place.tools.Lock()
+        lock, held, two_wait = place.tools.Lock(), Slot[None](), Slot[None]()
+
+        async def holder(_: object) -> None:
+            async with lock:
+                inside[0] += 1
+                held.put(None)
+                await settled(two_wait)
+                inside[0] -= 1
 
         async def handler(_: object) -> None:
             for _ in range(3):
+                waiting[0] += lock.locked()
+                if waiting == [2]:
+                    two_wait.put(None)
                 async with lock:
                     inside[0] += 1
                     most[0] = max(most[0], inside[0])
                     await place.tools.sleep(0)
                     inside[0] -= 1
 
-        for _ in range(3):
-            for ref in (one, two, three):
-                ref.send(Call(handler))
+        one.send(Call(holder))
+        await settled(held)
+        for ref in (two, three, one, two, three, one):
+            ref.send(Call(handler))
         for ref in (one, two, three):
             await ask(ref, handler)
         assert most == [1]

@@ -109,6 +109,27 @@ class Kept:
 
 
 # -- bounds ------------------------------------------------------------------------------------------------------------
+def test_a_mailbox_that_nobody_chose_is_bounded(flavour: FlavourName, host: Host, style: Style) -> None:
+    kept = Kept(flavour, style)
+    bound = Mailbox().capacity
+    assert kept.child.choice.mailbox == Mailbox(100_000, overflow="drop_newest")
+
+    async def body(daemon: Daemon) -> None:
+        events = Events(daemon, DeadLetter)
+        await kept.busy()
+        filler, send = Note("filler"), kept.ref.send
+        for _ in range(bound or 0):
+            send(filler)
+        assert daemon.dead_letters == 0
+        send(Note("too many"))
+        assert [letter.message for letter in events.of(DeadLetter)] == [Note("too many")]
+        assert len(kept.ref.box) == bound
+        kept.ref.box.clear()
+        kept.gate.open()
+
+    host.run(kept.child, body)
+
+
 def test_what_does_not_fit_is_dropped_and_is_a_dead_letter(flavour: FlavourName, host: Host, style: Style) -> None:
     kept = Kept(flavour, style, mailbox=Mailbox(3))
 
@@ -383,11 +404,11 @@ def test_an_actor_that_drains_handles_what_is_queued_and_refuses_what_is_new(
 
     async def body(daemon: Daemon) -> None:
         async def late() -> None:
-            await until(lambda: kept.ref.cell.state == "draining" or kept.ref.cell.stop_wanted)
+            await until(lambda: kept.ref.cell.stop_wanted)
             if flavour != "threading":  # a thread hears of it when its handler is over
                 await until(lambda: kept.ref.cell.state == "draining")
-                kept.ref.send(Note("late"))
-                assert isinstance(await outcome(lambda: kept.ref.ask(Read(), timeout=None)), ActorStopped)
+            kept.ref.send(Note("late"))
+            assert isinstance(await outcome(lambda: kept.ref.ask(Read(), timeout=None)), ActorStopped)
             kept.gate.open()
 
         events = Events(daemon)
@@ -397,10 +418,28 @@ def test_an_actor_that_drains_handles_what_is_queued_and_refuses_what_is_new(
         results = await together(lambda: daemon.terminate("/keeper"), late)
         assert results == ["ok", None]
         assert kept.notes == ["first", 0, 1, 2]
-        refused = [] if flavour == "threading" else [Note("late"), Read()]
-        assert [letter.message for letter in events.of(DeadLetter)] == refused
+        assert [letter.message for letter in events.of(DeadLetter)] == [Note("late"), Read()]
         (ended,) = events.of(ActorEnded)
         assert ended.reason.kind == "shutdown"
+
+    host.run(one_for_one(kept.child), body)
+
+
+def test_who_drained_and_is_started_again_takes_messages_again(flavour: FlavourName, host: Host, style: Style) -> None:
+    kept = Kept(flavour, style, drain=True)
+
+    async def body(daemon: Daemon) -> None:
+        async def release() -> None:
+            await until(lambda: kept.ref.cell.stop_wanted)
+            kept.gate.open()
+
+        await kept.busy()
+        kept.ref.send(Note("second"))
+        assert await together(lambda: daemon.terminate("/keeper"), release) == ["ok", None]
+        assert await daemon.restart("/keeper") == "ok"
+        kept.ref.send(Note("third"))
+        assert await ask(kept.ref, Read()) == ["first", "second", "third"]
+        assert daemon.dead_letters == 0
 
     host.run(one_for_one(kept.child), body)
 

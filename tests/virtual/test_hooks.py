@@ -192,6 +192,32 @@ def test_a_restart_waits_for_the_hooks_before_it_and_not_its_siblings(trial: Tri
         assert done.told == [(0, Restarting)]
 
 
+@pytest.mark.parametrize("hook_flavour", ["trio", "asyncio"])
+def test_a_restart_waits_for_a_hook_that_hangs_until_its_timeout(
+    trial: Trials, flavour: FlavourName, hook_flavour: FlavourName
+) -> None:
+    async def hangs(event: Restarting) -> None:
+        if hook_flavour == "trio":
+            await trio.sleep_forever()
+        await asyncio.sleep(1e6)
+
+    script, done = Script(), Done()
+    with trial(one_for_one(play(script, flavour, backoff=ONCE))) as t:
+        done.t = t
+        t.daemon.hook(before(Restarting, hangs, flavour=hook_flavour, timeout=4.0))
+        t.daemon.hook(before(Restarting, done.takes(1), flavour="trio"))
+        script.crash(Boom())
+        t.advance(4.5)
+        assert state(t, "/it") == "starting"
+        [failed] = t.events_of(HookFailed)
+        assert failed.before == "Restarting"
+        assert isinstance(failed.error, HookTimeout)
+        t.advance(0.5)
+        assert state(t, "/it") == "running"
+        assert [at for at, event in t._log if event == ActorStarting("/it", 2)] == [5]
+        assert done.told == [(4, Restarting)]
+
+
 def test_the_delay_of_a_restart_and_its_hooks_go_on_at_once(trial: Trials, flavour: FlavourName) -> None:
     script, done = Script(), Done()
     tree = one_for_one(play(script, flavour, backoff=Persist(first=5.0, jitter=0)))

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 import trio
 
-from tests.actors.stage import FLAVOURS, Boom, Crash, Diary, FlavourName, Number, role
+from tests.actors.stage import FLAVOURS, Boom, Crash, Diary, FlavourName, Number, plain, role
+from tests.virtual.cast import nap
 from trouper import (
+    ActorEnded,
     Child,
     DaemonFailed,
     DaemonReloaded,
@@ -20,6 +22,7 @@ from trouper import (
     Limit,
     Restarting,
     RestartLimitExceeded,
+    StartTimeout,
     before,
     child,
     current,
@@ -101,6 +104,74 @@ class Slow:
     async def on_stop(self, reason: object) -> None:
         await trio.sleep(self.seconds)
         self.told("stopped")
+
+
+# -- starts and restarts -----------------------------------------------------------------------------------------------
+def faltering(flavour: FlavourName, t: Trial, told: Diary, **options: Any) -> Any:
+    """A service whose first start hangs, and whose `run` fails after a second."""
+
+    class Falters:
+        async def on_start(self) -> None:
+            told(("starts", t.now))
+            if len(told.entries) == 1:
+                await nap(self, 1e6)
+
+        async def run(self) -> None:
+            told(("runs", t.now))
+            await nap(self, 1)
+            raise Boom
+
+    if flavour == "threading":
+        for name in ("on_start", "run"):
+            setattr(Falters, name, plain(vars(Falters)[name]))
+    return service(flavour=flavour, name="one", **options)(Falters)
+
+
+@IN
+def test_a_service_has_a_start_timeout_of_its_own_and_is_started_again(flavour: FlavourName) -> None:
+    told = Diary()
+    with Trial() as t:
+        faltering(flavour, t, told, start_timeout=3.0, restart="permanent")()
+        t.advance(3.5)
+        [ended] = t.events_of(ActorEnded)
+        assert ended.reason.kind == "timeout"
+        assert isinstance(ended.reason.cause, StartTimeout)
+        assert told == [("starts", 0), ("starts", 3), ("runs", 3)]
+
+
+@IN
+@pytest.mark.parametrize("hangs", [True, False])
+def test_a_temporary_service_that_fails_is_gone_and_nobody_else_is_harmed(flavour: FlavourName, hangs: bool) -> None:
+    told = Diary()
+    with Trial(other := child(Fragile)) as t:
+        if not hangs:
+            told("its first start is over")
+        faltering(flavour, t, told, start_timeout=3.0, restart="temporary")()
+        t.advance(60)
+        assert told.entries[-1] == (("starts", 0) if hangs else ("runs", 0))
+        assert [event.reason.kind for event in t.events_of(ActorEnded)] == ["timeout" if hangs else "crashed"]
+        assert t.events_of(Restarting) == []
+        assert t.daemon.tree_sync().find("/services/one") is None
+        assert len(t.daemon.services) == 0
+        assert t.ask(other.ref, Number()) == 1
+
+
+@IN
+def test_a_temporary_service_that_returns_is_over(flavour: FlavourName) -> None:
+    told = Diary()
+
+    class Brief:
+        async def run(self) -> None:
+            told("ran")
+
+    if flavour == "threading":
+        Brief.run = plain(Brief.run)  # type: ignore[method-assign]
+    with Trial() as t:
+        service(flavour=flavour, restart="temporary", name="one")(Brief)()
+        t.advance(60)
+        assert told == ["ran"]
+        assert t.events_of(Restarting) == []
+        assert t.daemon.tree_sync().find("/services/one") is None
 
 
 # -- reloads -----------------------------------------------------------------------------------------------------------

@@ -100,6 +100,7 @@ class Cell(Reloading):
 
     def ask_halt(self) -> None:
         """Ask for a graceful stop. Who sees that it is wanted finds the order already there."""
+        self.turn_away_early()
         self.ref.lane.post(self.halt, self.generation, SHUTDOWN)
         self.stop_wanted = True
         self.send_interrupt()

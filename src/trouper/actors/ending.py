@@ -55,9 +55,9 @@ class Ending(Hooks):
         if self.leaving:
             self.wind_down(reason)
             return
-        self.state, self.reason, self.refuses = DRAINING, reason, True
+        self.state, self.reason = DRAINING, reason
+        self.turn_away()
         self.cut_reload()
-        self.ref.accepts = NOTHING
         if self.child.definition.style == "run":
             self.wake_inbox()
         elif self.activity is None:
@@ -65,6 +65,16 @@ class Ending(Hooks):
             if not self.ref.queued:
                 self.ref.queued = True
                 self.ref.lane.enqueue(self.ref)
+
+    def turn_away(self) -> None:
+        """Refuse new messages."""
+        self.refuses = True
+        self.ref.accepts = NOTHING
+
+    def turn_away_early(self) -> None:
+        """Who asks for the stop does it for a thread, which takes the order only between two messages."""
+        if self.threaded and self.drains and self.state == RUNNING and not self.leaving:
+            self.turn_away()
 
     def drained(self) -> None:
         self.wind_down(self.reason or SHUTDOWN)
@@ -240,8 +250,7 @@ class Ending(Hooks):
         if self.generation == 0:  # no lane knows it yet, and somebody may be about to send
             self.ref.lane, self.ref.run = self.world.control, self.world.context.copy().run
         self.state = CLOSED
-        self.refuses = True
-        self.ref.accepts = NOTHING
+        self.turn_away()
         self.ref.step = step_closed
         self.bury(cause)
         self.ref.queued = False
