@@ -137,10 +137,24 @@ def check_travel(placed: Placed) -> None:
         if isinstance(node.spec, Child):
             MailboxTypes(node.spec.definition, node.path)
         for field, value in _parts(node):
-            packed = _packed(value, inside, lambda _: "")
+            outside: list[Ref[Any]] = []
+            packed = _packed(value, inside, outside.append)
             if not isinstance(packed, bytes):
                 given = Words(f"{show(value)}, which pickle does not take: {packed}")
                 raise SpecError(node.path, field, given, _allowed(field))
+            for ref in outside:
+                _check_address(node.path, field, ref)
+
+
+def _check_address(path: str, field: str, ref: Ref[Any]) -> None:
+    """Refuse that of an actor without to whom nothing could be sent from within."""
+    try:
+        MailboxTypes(ref.definition, path)
+    except SpecError as error:
+        given = Words(f"{show(ref)}, which takes: {error.field}: {show(error.given)}")
+        raise SpecError(
+            path, field, given, f"the ref of an actor whose messages can travel: {error.allowed}"
+        ) from error
 
 
 def _parts(node: Placed) -> Iterator[tuple[str, object]]:
