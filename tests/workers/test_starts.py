@@ -5,15 +5,20 @@ from __future__ import annotations
 import importlib
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import pytest
 
-from tests.workers.cast import Does, Idle, say
-from tests.workers.house import command_of, house, stage
-from trouper import child, current, one_for_one, process
+from tests.daemon.program import Program
+from tests.workers.cast import Idle
+from tests.workers.house import Stage, command_of, house, stage
+from trouper import child, one_for_one, process
 
+ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.once
 
 NOTES = """
@@ -138,28 +143,64 @@ async def test_the_list_of_processes_says_what_each_is(tmp_path: Path, monkeypat
     )
 
 
-def tell_masks(me: Any) -> None:
-    """Of the main thread, and of this one, which what it starts would have."""
-    statuses = [Path(f"/proc/{whose}/status").read_text().splitlines() for whose in ("self", "thread-self")]
-    say(
-        me.stage,
-        "blocked",
-        *[int(line.split()[1], 16) for status in statuses for line in status if line[:6] == "SigBlk"],
-    )
-    current(me).sleep_sync(600)
+OF_THE_MAIN_MODULE = """
+from __future__ import annotations
+import sys
+from dataclasses import dataclass
+import trio
+from tests.workers.cast import say
+from trouper import Ref, Request, actor, child, current, one_for_one, process, run
+
+WHERE, START = sys.argv[1:]
+
+@dataclass
+class Manner:
+    words: str
+
+class Greet(Request[Manner]):
+    manner: Manner
+
+@actor(flavour="trio")
+class Greeter:
+    manner: Manner
+    async def receive(self, message: Greet) -> Manner:
+        assert type(message.manner) is Manner
+        return Manner(f"{message.manner.words} {self.manner.words} from {current(self).daemon.worker_id}")
+
+@actor(flavour="trio")
+class Caller:
+    greeter: Ref[Greet]
+    async def run(self) -> None:
+        answer = await self.greeter.ask(Greet(Manner("hello")))
+        assert type(answer) is Manner
+        say(WHERE, "answered", answer.words)
+        await trio.sleep_forever()
+
+if __name__ == "__main__":
+    greeter = child(Greeter, Manner("world"))
+    run(one_for_one(process(greeter, name="cpu", start=START), child(Caller, greeter.ref)))
+"""
 
 
-@pytest.mark.parametrize("start", ["forkserver", "spawn"])
-async def test_what_the_daemon_has_blocked_stays_so_and_is_not_blocked_in_a_worker(start: Any) -> None:
-    blocked = {signal.SIGTERM, signal.SIGHUP}
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, blocked)
-    try:
-        with stage() as heard:
-            group = process(child(Does, heard.path, tell_masks), name="cpu", start=start)
-            async with house(one_for_one(group)):
-                assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before | blocked
-                heard.cue()
-                assert await heard.hear("blocked") == ["0", "0"]
-        assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before | blocked
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+def greets(heard: Stage, folder: Path, start: str, *how: str) -> Program:
+    environ = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"}
+    command, pipe = [sys.executable, *how, heard.path, start], subprocess.PIPE
+    return Program(subprocess.Popen(command, env=environ, cwd=folder, text=True, stdout=pipe, stderr=pipe))
+
+
+@pytest.mark.parametrize(
+    ("start", "how"),
+    [
+        pytest.param("forkserver", ["-m", "greets"], id="a module, forkserver"),
+        pytest.param("spawn", ["greets.pyz"], id="an archive, spawn"),
+    ],
+)
+async def test_classes_values_and_messages_of_the_main_module_travel(
+    start: str, how: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "greets.py").write_text(OF_THE_MAIN_MODULE)
+    with ZipFile(tmp_path / "greets.pyz", "w") as archive:
+        archive.writestr("__main__.py", OF_THE_MAIN_MODULE)
+    with stage() as heard, greets(heard, tmp_path, start, *how) as program:
+        assert await heard.hear("answered") == ["hello", "world", "from", "0"]
+        assert program.stop(signal.SIGTERM) == 0

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import pickle
 from collections.abc import Mapping
-from types import MappingProxyType
+from types import FunctionType, MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from trouper.actors.definition import Definition, definition_of
@@ -20,6 +20,7 @@ from trouper.errors import SpecError, Words, show
 from trouper.supervision.child import Child
 from trouper.supervision.pool import Pool
 from trouper.workers.codec import MailboxTypes
+from trouper.workers.main_module import main_module
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -65,6 +66,8 @@ class Packer(pickle.Pickler):
             return definition_of, (value.cls,)
         if isinstance(value, Child):
             return new_child, (value.definition, value.args, dict(value.kwargs), value.choice, value.ref)
+        if isinstance(value, type | FunctionType) and value.__module__ == "__main__" and main_module() is None:
+            raise pickle.PicklingError("its main module is no file, which another process could import")
         return NotImplemented
 
 
