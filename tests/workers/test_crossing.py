@@ -6,13 +6,14 @@ import asyncio
 import os
 import signal
 from collections import Counter
-from typing import Never
+from typing import Any, Never
 
 import attrs
 import pytest
 import trio
 
-from tests.workers.house import house, kill
+from tests.workers.cast import say
+from tests.workers.house import house, kill, stage
 from trouper import (
     ActorRestarted,
     ActorStopped,
@@ -33,6 +34,7 @@ from trouper import (
     pool,
     process,
 )
+from trouper.workers.frames import SEND, Decoder
 
 pytestmark = pytest.mark.once
 
@@ -310,3 +312,120 @@ async def test_an_actor_of_one_worker_is_reached_and_watched_from_another() -> N
         kill(await inside.pid("/hosts/1"))
         ended = await inside.until(WorkerEnded, where=lambda event: event.path == "/visitors/0")
         assert ended.reason.cause.code == 7
+
+
+class Attend(Request[None]):
+    """Watch this one."""
+
+    whom: Ref[WhoIs]
+
+
+@actor(flavour="asyncio")
+class Witness:
+    """It says whose end it is told of."""
+
+    stage: str
+
+    async def receive(self, message: Attend | Terminated) -> None:
+        if isinstance(message, Attend):
+            current(self).watch(message.whom)
+        else:
+            say(self.stage, "ended", message.ref.path, message.reason.kind)
+
+
+async def test_an_actor_of_the_daemon_and_one_of_a_worker_are_told_of_each_others_ends() -> None:
+    with stage() as heard:
+        host, witness = child(Host), child(Witness, heard.path)
+        far_host, far_witness = child(Host), child(Witness, heard.path)
+        hosts = process(one_for_one(far_host, far_witness), workers=2, name="far")
+        async with house(one_for_one(host, hosts, witness)) as inside:
+            await hosts.copies(far_witness.ref).worker(0).ask(Attend(host.ref))
+            assert await inside.daemon.terminate("/host") == "ok"
+            assert await heard.hear("ended") == ["/host", "shutdown"]
+            for number in (0, 1):
+                await witness.ref.ask(Attend(hosts.copies(far_host.ref).worker(number)))
+            assert await inside.daemon.terminate("/far/0/host") == "ok"
+            assert await heard.hear("ended") == ["/far/0/host", "shutdown"]
+            kill(await inside.pid("/far/1"))
+            assert await heard.hear("ended") == ["/far/1/host", "crashed"]
+
+
+MANY, FEW = 1000, 4
+
+
+class Drop(Message):
+    number: int
+
+
+class Pour(Request[None]):
+    """Send them, one after the other."""
+
+
+class Poured(Request[int]): ...
+
+
+@actor(flavour="trio")
+class Basin:
+    drops: list[int] = attrs.field(factory=list, init=False)
+
+    async def receive(self, message: Drop | Poured) -> int | None:
+        if isinstance(message, Poured):
+            return len(self.drops)
+        self.drops.append(message.number)
+        return None
+
+
+@actor(flavour="asyncio")
+class Spout:
+    basin: Ref[Drop | Poured]
+
+    async def receive(self, message: Pour) -> None:
+        for number in range(MANY):
+            self.basin.send(Drop(number))
+
+
+class Counted:
+    """A socket, and what was written to it at once."""
+
+    def __init__(self, sock: Any) -> None:
+        self.sock = sock
+        self.written: list[bytes] = []
+
+    def send(self, data: bytearray) -> int:
+        count: int = self.sock.send(data)
+        self.written.append(bytes(data[:count]))
+        return count
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.sock, name)
+
+
+async def test_a_burst_of_messages_is_a_few_frames_in_a_few_writes() -> None:
+    basin, far_basin = child(Basin), child(Basin)
+    spout, far_spout = child(Spout, far_basin.ref), child(Spout, basin.ref)
+    group = process(one_for_one(far_basin, far_spout), name="far")
+    async with house(one_for_one(basin, group, spout)) as inside:
+        link = inside.daemon.world.exchange.office.peers["/far/0"].link
+        counted = link.sock = Counted(link.sock)
+        hear, heard = link.hear, list[int]()
+
+        def count(frame: Any) -> None:
+            if frame[0] == SEND:
+                heard.append(frame[2])
+            hear(frame)
+
+        link.hear = count
+        await far_spout.ref.ask(Pour())
+        while await basin.ref.ask(Poured()) < MANY:
+            await trio.lowlevel.checkpoint()
+        assert sum(heard) == MANY
+        assert len(heard) <= FEW
+
+        await spout.ref.ask(Pour())
+        while await far_basin.ref.ask(Poured()) < MANY:
+            await trio.lowlevel.checkpoint()
+        decoder = Decoder()
+        writes = [[number for kind, _, number, _ in decoder.feed(data) if kind == SEND] for data in counted.written]
+        assert sum(map(sum, writes)) == MANY
+        assert sum(map(len, writes)) <= FEW
+        assert sum(map(bool, writes)) <= FEW

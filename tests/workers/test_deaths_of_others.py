@@ -7,13 +7,15 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import trio
 
 from tests.workers.cast import Does, Idle, hang, have_children
-from tests.workers.house import children, command_of, ended, house, is_alive, kill, stage
+from tests.workers.house import Stage, children, ended, house, is_alive, kill, stage
 from trouper import WorkerEnded, WorkerStarted, child, one_for_one, process
 from trouper.workers.forkserver import Order
 
@@ -89,13 +91,62 @@ async def test_a_worker_is_not_taken_for_dead_when_the_forkserver_is_killed() ->
             assert is_alive(before[1])
 
 
-async def test_no_signal_reaches_a_process_group_that_others_share() -> None:
-    with stage() as heard:
-        async with house(one_for_one(process(child(Idle, heard.path), name="cpu"))) as inside:
-            pid = await inside.pid("/cpu/0")
-            assert os.getsid(pid) == os.getpgid(pid) == pid
-            assert command_of(pid)
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+IN_ITS_GROUP = """
+from __future__ import annotations
+from tests.workers.cast import Does, Reloads, hang
+from trouper import child, one_for_one, process, run
+
+if __name__ == "__main__":
+    each = one_for_one(child(Does, {stage!r}, hang), child(Reloads, {stage!r}))
+    run(one_for_one(process(each, workers=2, name="cpu", shutdown=0.3)))
+"""
+
+BYSTANDER = """
+import signal, sys
+signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+print("hears", flush=True)
+sys.stdin.read()
+print(*(number.name for number in signal.sigpending()))
+"""
+
+
+@contextmanager
+def in_group(group: int, code: str) -> Iterator[subprocess.Popen[str]]:
+    """A process that runs this, in a process group; 0 is a new one."""
+    command, pipe, cwd = [sys.executable, "-c", code], subprocess.PIPE, ROOT
+    null = subprocess.DEVNULL
+    with subprocess.Popen(
+        command, process_group=group, stdin=pipe, stdout=pipe, stderr=null, cwd=cwd, text=True
+    ) as one:
+        try:
+            yield one
+        finally:
+            one.kill()
+
+
+async def test_who_is_in_the_process_group_of_a_daemon_hears_of_no_reload_no_stop_and_no_kill() -> None:
+    with stage() as heard, in_group(0, BYSTANDER) as bystander:
+        assert bystander.stdout is not None
+        assert bystander.stdout.readline() == "hears\n"
+        with in_group(bystander.pid, IN_ITS_GROUP.format(stage=heard.path)) as daemon:
+            await have_it_signal(daemon, heard)
+        os.killpg(bystander.pid, signal.SIGUSR1)  # which does reach it
+        assert bystander.communicate(timeout=20)[0] == "SIGUSR1\n"
+
+
+async def have_it_signal(daemon: subprocess.Popen[str], heard: Stage) -> None:
+    """A reload, a stop, and a worker that is killed at its deadline."""
+    lines = await heard.hear_all(4, "up")
+    pids = [int(line[2]) for line in lines if "does" in line[0]]
+    assert [os.getsid(pid) for pid in pids] == [os.getpgid(pid) for pid in pids] == pids
+    assert os.getpgid(children(daemon.pid)[0]) == os.getpgid(daemon.pid)
+    daemon.send_signal(signal.SIGHUP)
+    await heard.hear_all(2, "reloads")
+    heard.cue(0)
+    await heard.hear("hangs")
+    daemon.send_signal(signal.SIGTERM)
+    for pid in (*pids, daemon.pid):
+        await ended(pid)
 
 
 def test_a_forkserver_whose_daemon_has_ended_before_it_is_up_ends_without_a_word() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from tests.workers.cast import (
 from tests.workers.house import House, house, is_alive, kill, stage
 from trouper import (
     ActorEnded,
+    Backoff,
     DaemonFailed,
     Limit,
     RemoteError,
@@ -238,6 +240,36 @@ async def test_one_that_ends_by_itself_is_down_for_good_if_it_is_transient() -> 
             heard.cue()
             assert not (await inside.until(WorkerEnded)).reason.abnormal
             assert await inside.daemon.children("/cpu") == [("1", "running")]
+
+
+async def test_one_that_is_temporary_is_not_restarted_even_if_it_was_killed() -> None:
+    with stage() as heard:
+        part = one_for_one(child(Idle, heard.path)).options(restart="temporary")
+        tree = one_for_one(process(part, workers=2, name="cpu"))
+        async with house(tree, WorkerEnded, WorkerStarted, Restarting) as inside:
+            kill(await inside.pid("/cpu/0"))
+            assert (await inside.until(WorkerEnded)).reason.kind == "crashed"
+            assert await inside.daemon.children("/cpu") == [("1", "running")]
+            assert len(inside.events) == 1
+
+
+def began(pid: int) -> float:
+    """When this process was forked, in seconds since the machine was started."""
+    since = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    return int(since) / os.sysconf("SC_CLK_TCK")
+
+
+async def test_after_its_second_death_one_waits_for_as_long_as_its_backoff_says() -> None:
+    deaths: list[float] = []
+    with stage() as heard:
+        each = one_for_one(child(Idle, heard.path)).options(backoff=Backoff(base=0.2, jitter=0.0))
+        async with house(one_for_one(process(each, name="cpu")), Restarting, WorkerStarted) as inside:
+            for count in (1, 2):
+                deaths.append(time.clock_gettime(time.CLOCK_BOOTTIME))
+                kill(await inside.pid("/cpu/0"))
+                await inside.until(WorkerStarted, count=count)
+            assert [event.delay for event in inside.events if isinstance(event, Restarting)] == [0.0, 0.2]
+            assert began(await inside.pid("/cpu/0")) - deaths[1] > 0.19  # the system counts hundredths
 
 
 async def test_a_failure_within_is_healed_within() -> None:

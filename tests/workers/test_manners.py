@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import logging
 import os
 import random
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from threading import Lock
-from typing import Any, Self
+from typing import Any, Never, Self
 
 import pytest
 
 from tests.workers.cast import Does, Idle, ask_at_exit, say, say_at_exit
 from tests.workers.house import house, stage
-from trouper import child, current, one_for_one, process
+from trouper import actor, child, current, one_for_one, process
 from trouper.daemon.process import SWITCH_INTERVAL
 
 
 def tell_manners(me: Any) -> None:
     """What a process of the operating system is made of."""
-    masks = [line.split()[1] for line in Path("/proc/self/status").read_text().splitlines() if line[:4] == "SigB"]
+    statuses = [Path(f"/proc/{whose}/status").read_text().splitlines() for whose in ("self", "thread-self")]
+    masks = [line.split()[1] for lines in statuses for line in lines if line.startswith("SigBlk")]
     say(me.stage, "stdin", Path("/proc/self/fd/0").readlink())
     say(me.stage, "environ", *[key for key in os.environ if key.startswith(("NOTIFY_", "LISTEN_", "WATCHDOG_"))])
-    say(me.stage, "blocked", int(masks[0], 16))
+    say(me.stage, "blocked", *[int(mask, 16) for mask in masks])
     say(me.stage, "sigint", signal.getsignal(signal.SIGINT) is signal.SIG_IGN)
     say(me.stage, "sighup", signal.getsignal(signal.SIGHUP) is signal.SIG_IGN)
     say(me.stage, "random", random.random())
@@ -34,6 +37,15 @@ def tell_manners(me: Any) -> None:
     current(me).sleep_sync(600)
 
 
+@pytest.fixture
+def blocked() -> Iterator[set[int]]:
+    """What this thread has blocked, some of it for the test."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGHUP))
+    yield set(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@pytest.mark.usefixtures("blocked")
 @pytest.mark.parametrize("start", ["forkserver", "spawn"])
 async def test_what_a_worker_inherits(start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "WATCHDOG_USEC"):
@@ -46,7 +58,7 @@ async def test_what_a_worker_inherits(start: Any, monkeypatch: pytest.MonkeyPatc
                 heard.cue(number)
                 assert await heard.hear("stdin") == ["/dev/null"]
                 assert await heard.hear("environ") == []
-                assert await heard.hear("blocked") == ["0"]
+                assert await heard.hear("blocked") == ["0", "0"]
                 assert await heard.hear("sigint") == ["True"]
                 assert await heard.hear("sighup") == ["True"]
                 rolls.add(*await heard.hear("random"))
@@ -55,7 +67,7 @@ async def test_what_a_worker_inherits(start: Any, monkeypatch: pytest.MonkeyPatc
             assert len(rolls) == 2
 
 
-async def test_the_signals_of_the_daemon_are_blocked_and_handled_as_before() -> None:
+async def test_the_signals_of_the_daemon_are_blocked_and_handled_as_before(blocked: set[int]) -> None:
     def signals() -> tuple[object, ...]:
         handlers = [
             signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGCHLD)
@@ -63,6 +75,7 @@ async def test_the_signals_of_the_daemon_are_blocked_and_handled_as_before() -> 
         return (*handlers, signal.pthread_sigmask(signal.SIG_BLOCK, ()))
 
     before = signals()
+    assert before[-1] == blocked >= {signal.SIGTERM, signal.SIGHUP}
     with stage() as heard:
         async with house(one_for_one(process(child(Idle, heard.path), workers=2, name="cpu"))):
             assert signals() == before
@@ -130,15 +143,35 @@ async def test_a_record_arrives_whatever_is_given_with_it_and_says_whose_it_is(
     assert "Logging error" in capfd.readouterr().err  # of the one that cannot be laid out, as everywhere
 
 
-async def test_an_end_runs_finally_and_atexit_and_flushes_what_was_kept_back(capfd: pytest.CaptureFixture[str]) -> None:
+MUCH = "." * (1 << 20)  # more than is written at once
+
+
+@actor(flavour="trio")
+class LogsAtLast:
+    def __attrs_post_init__(self) -> None:
+        atexit.register(logging.getLogger("app.of.user").warning, "in atexit%s", MUCH)
+
+    async def on_stop(self, reason: object) -> None:
+        logging.getLogger("app.of.user").warning("in on_stop")
+
+    async def receive(self, message: Never) -> None: ...
+
+
+async def test_an_end_runs_finally_and_on_stop_and_atexit_and_flushes_logs_and_what_was_kept_back(
+    capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
     with stage() as heard:
-        async with house(one_for_one(process(child(Does, heard.path, say_at_exit), name="cpu"))):
+        each = one_for_one(child(LogsAtLast), child(Does, heard.path, say_at_exit))
+        async with house(one_for_one(process(each, name="cpu"))):
             await heard.hear("up")
             heard.cue()
             await heard.hear("acts")
         await heard.hear("finally")
         await heard.hear("atexit")
     assert "kept back in stdout" in capfd.readouterr().out
+    logged = [record.getMessage() for record in caplog.records if record.name == "app.of.user"]
+    assert [text.rstrip(".") for text in logged] == ["[/cpu/0] in on_stop", "[/cpu/0] in atexit"]
+    assert logged[1].endswith(MUCH)
 
 
 async def test_at_the_end_of_a_worker_who_asks_its_daemon_is_answered() -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import sys
 import threading
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -166,6 +168,24 @@ def test_what_cannot_travel_is_refused_by_a_look_at_the_tree(
         check_processes(place(tree))
     with pytest.raises(SpecError, match=text):
         Daemon(tree)
+
+
+TYPED = """
+from tests.workers.test_spec import Note
+from trouper import actor
+
+@actor(flavour="trio")
+class Typed:
+    async def receive(self, message: Note) -> None: ...
+"""
+
+
+def test_what_was_typed_at_a_prompt_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    typed: Any = ModuleType("__main__")
+    monkeypatch.setitem(sys.modules, "__main__", typed)
+    exec(TYPED, vars(typed))  # noqa: S102 - as a prompt does
+    with pytest.raises(SpecError, match=r"/cpu/\*/typed: class: given .*: its main module is no file"):
+        Daemon(one_for_one(process(child(typed.Typed), name="cpu")))
 
 
 # -- what it is --------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import pickle
 from collections.abc import Mapping
-from types import MappingProxyType
+from types import FunctionType, MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from trouper.actors.definition import Definition, definition_of
@@ -20,6 +20,7 @@ from trouper.errors import SpecError, Words, show
 from trouper.supervision.child import Child
 from trouper.supervision.pool import Pool
 from trouper.workers.codec import MailboxTypes
+from trouper.workers.main_module import main_module
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -65,6 +66,8 @@ class Packer(pickle.Pickler):
             return definition_of, (value.cls,)
         if isinstance(value, Child):
             return new_child, (value.definition, value.args, dict(value.kwargs), value.choice, value.ref)
+        if isinstance(value, type | FunctionType) and value.__module__ == "__main__" and main_module() is None:
+            raise pickle.PicklingError("its main module is no file, which another process could import")
         return NotImplemented
 
 
@@ -137,10 +140,24 @@ def check_travel(placed: Placed) -> None:
         if isinstance(node.spec, Child):
             MailboxTypes(node.spec.definition, node.path)
         for field, value in _parts(node):
-            packed = _packed(value, inside, lambda _: "")
+            outside: list[Ref[Any]] = []
+            packed = _packed(value, inside, outside.append)
             if not isinstance(packed, bytes):
                 given = Words(f"{show(value)}, which pickle does not take: {packed}")
                 raise SpecError(node.path, field, given, _allowed(field))
+            for ref in outside:
+                _check_address(node.path, field, ref)
+
+
+def _check_address(path: str, field: str, ref: Ref[Any]) -> None:
+    """Refuse that of an actor without to whom nothing could be sent from within."""
+    try:
+        MailboxTypes(ref.definition, path)
+    except SpecError as error:
+        given = Words(f"{show(ref)}, which takes: {error.field}: {show(error.given)}")
+        raise SpecError(
+            path, field, given, f"the ref of an actor whose messages can travel: {error.allowed}"
+        ) from error
 
 
 def _parts(node: Placed) -> Iterator[tuple[str, object]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -11,11 +12,12 @@ from typing import Any
 def main_module() -> tuple[str, str] | None:
     """How another process can import what runs as `__main__` here; None if it cannot."""
     module: Any = sys.modules["__main__"]
-    name = getattr(module.__spec__, "name", None)
+    file, name = getattr(module, "__file__", None), getattr(module.__spec__, "name", None)
+    if name == "__main__" and file is not None:  # of a directory or an archive, which is what was run
+        file, name = Path(file).parent, None
     if name is not None:
         return "name", name
-    file = getattr(module, "__file__", None)
-    return None if file is None else ("path", str(Path(file).resolve()))
+    return None if file is None or not Path(file).exists() else ("path", str(Path(file).resolve()))
 
 
 def import_main(kind: str, where: str) -> None:
@@ -25,7 +27,8 @@ def import_main(kind: str, where: str) -> None:
     import runpy  # noqa: PLC0415 - `run` looks into this module, and imports no main
 
     module = ModuleType("__mp_main__")
-    run = runpy.run_path if kind == "path" else runpy.run_module
+    # with the module in its place meanwhile: who makes a dataclass looks it up; `run_path` does that anyway
+    run = runpy.run_path if kind == "path" else partial(runpy.run_module, alter_sys=True)
     importing.append(where)
     try:
         found = run(where, run_name="__mp_main__")
