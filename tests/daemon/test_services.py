@@ -853,6 +853,8 @@ import asyncio, threading, time
 import trio
 from trouper import run, service, default_services, Services
 
+said = threading.Event()
+
 @service(flavour=trio, name=lambda self: self.name)
 class Says:
     def __init__(self, name):
@@ -860,6 +862,7 @@ class Says:
 
     async def run(self):
         print(self.name, flush=True)
+        said.set()
         await trio.sleep_forever()
 
     async def on_stop(self, reason):
@@ -894,7 +897,15 @@ def test_run_takes_other_services_instead() -> None:
 
 
 def test_a_service_that_nobody_can_heal_ends_the_process_with_70() -> None:
-    more = "@service(flavour=asyncio, backoff=None)\nclass Frail:\n    async def run(self):\n        1 / 0\nFrail()"
+    more = """
+@service(flavour=asyncio, backoff=None)
+class Frail:
+    async def run(self):
+        await asyncio.to_thread(said.wait)
+        1 / 0
+
+Frail()
+"""
     with run_code(ALONE.format(more=more, arguments="")) as program:
         assert program.end() == 70
         assert "/services/frail: more than 3 restarts in 30 s" in program.log

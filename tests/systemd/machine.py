@@ -51,7 +51,7 @@ class Machine:
         hidden = [place for place in (ROOT, Path(sys.prefix)) for top in TEMPORARY if place.is_relative_to(top)]
         if hidden:
             pytest.skip(f"a hardened unit has temporary directories of its own, and would not see {hidden[0]}")
-        self.folder = folder
+        self.folder, self.newer = folder, newer
         self.python, self.options = interpreter()
         with (folder / "boot").open("w") as said:
             booted = subprocess.run(
