@@ -298,6 +298,13 @@ async def nothing(daemon: Daemon) -> None:
     """A body for trees that say all by themselves."""
 
 
+async def wait_for_ever() -> Any:
+    """Until it is cancelled, in either loop."""
+    if in_asyncio():
+        await asyncio.get_running_loop().create_future()
+    await trio.sleep_forever()
+
+
 async def checkpoint() -> None:
     if in_asyncio():
         await asyncio.sleep(0)

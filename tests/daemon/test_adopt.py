@@ -14,7 +14,19 @@ from typing import Any
 import pytest
 import trio
 
-from tests.actors.stage import FLAVOURS, LOOPS, PATIENCE, Boom, Diary, FlavourName, Gate, Host, in_thread, until
+from tests.actors.stage import (
+    FLAVOURS,
+    LOOPS,
+    PATIENCE,
+    Boom,
+    Diary,
+    FlavourName,
+    Gate,
+    Host,
+    in_thread,
+    until,
+    wait_for_ever,
+)
 from trouper import (
     Adopted,
     Daemon,
@@ -39,7 +51,6 @@ from trouper import (
 from trouper.lanes.errand import Errand
 
 NOTHING = one_for_one()
-FOREVER: dict[str, Callable[[], Awaitable[Any]]] = {"trio": trio.sleep_forever, "asyncio": lambda: asyncio.sleep(1e6)}
 CHECKPOINT: dict[str, Callable[[], Awaitable[None]]] = {
     "trio": trio.lowlevel.checkpoint,
     "asyncio": lambda: asyncio.sleep(0),
@@ -74,7 +85,7 @@ def failure_of(host: Host, body: Callable[[Daemon], Awaitable[object]], **option
 
     async def and_wait(daemon: Daemon) -> None:
         await body(daemon)
-        await FOREVER[host.name]()
+        await wait_for_ever()
 
     with pytest.raises(DaemonFailed) as failed:
         host.run(NOTHING, and_wait, **options)
@@ -171,7 +182,7 @@ def test_a_payload_that_leaves_a_scope_open_is_a_failure_and_poisons_nothing(sus
 
     async def body(daemon: Daemon) -> None:
         daemon.adopt(leaks, flavour=trio, name="one")
-        await asyncio.sleep(1e6)
+        await wait_for_ever()
 
     with pytest.raises(DaemonFailed, match="/adopted/one: the handler left a scope") as failed:
         Host("asyncio").run(child(Neighbour), body)
@@ -188,7 +199,7 @@ def test_a_plain_function_or_an_awaitable_will_do_in_an_async_flavour(
 
     def plain() -> Any:
         said("here")
-        return FOREVER[flavour]() if suspends and flavour != "threading" else None
+        return wait_for_ever() if suspends and flavour != "threading" else None
 
     async def body(daemon: Daemon) -> None:
         adopted = daemon.adopt(plain, flavour=flavour)
@@ -369,7 +380,7 @@ def test_a_daemon_that_stops_adopts_nothing_any_more(host: Host) -> None:
     @actor(flavour=asyncio)
     class Last:
         async def run(self) -> None:
-            await asyncio.sleep(1e6)
+            await wait_for_ever()
 
         async def on_stop(self, reason: object) -> None:
             with pytest.raises(NotRunning, match="the daemon is stopping, and adopts nothing any more"):
@@ -399,7 +410,7 @@ def test_a_payload_that_is_cancelled_ends_and_that_is_no_failure(
     async def hangs() -> None:
         begun.open()
         try:
-            await FOREVER[flavour]()
+            await wait_for_ever()
         finally:
             ended.open()
 
@@ -578,7 +589,7 @@ def test_payloads_end_before_the_tree_so_that_they_can_use_it_to_the_last(
     async def writes() -> None:
         try:
             begun.open()
-            await FOREVER[flavour]()
+            await wait_for_ever()
         finally:
             book.ref.send(Note("the last word"))
 
@@ -640,7 +651,7 @@ def test_a_failure_in_the_last_moment_is_a_failure(host: Host) -> None:
     async def fails() -> None:
         begun.open()
         try:
-            await FOREVER["trio"]()
+            await wait_for_ever()
         finally:
             raise error
 
@@ -669,7 +680,7 @@ def test_payloads_end_too_when_the_tree_ends_by_itself(host: Host) -> None:
 
     async def hangs() -> None:
         begun.open()
-        await asyncio.sleep(1e6)
+        await wait_for_ever()
 
     host.run(one_for_one(child(Short), auto_shutdown="any_significant"), body)
 

@@ -14,7 +14,19 @@ from typing import Any
 import pytest
 import trio
 
-from tests.actors.stage import FLAVOURS, LOOPS, PATIENCE, FlavourName, Gate, Host, Tardy, in_thread, outcome, until
+from tests.actors.stage import (
+    FLAVOURS,
+    LOOPS,
+    PATIENCE,
+    FlavourName,
+    Gate,
+    Host,
+    Tardy,
+    in_thread,
+    outcome,
+    until,
+    wait_for_ever,
+)
 from trouper import (
     CallTimeout,
     Daemon,
@@ -39,7 +51,6 @@ SUSPENDS: dict[str, Callable[[], Awaitable[None]]] = {
     "trio": trio.lowlevel.checkpoint,
     "asyncio": lambda: asyncio.sleep(0),
 }
-FOREVER: dict[str, Callable[[], Awaitable[Any]]] = {"trio": trio.sleep_forever, "asyncio": lambda: asyncio.sleep(1e6)}
 
 
 class Oops(Exception): ...
@@ -237,7 +248,7 @@ def test_a_payload_that_is_not_done_in_time_is_cancelled(host: Host, how: str, f
     async def hangs() -> None:
         begun.set()
         try:
-            await FOREVER[flavour]()
+            await wait_for_ever()
         except BaseException:
             cancelled.open()
             raise
@@ -302,7 +313,7 @@ def test_who_cancels_a_call_cancels_the_payload(host: Host, flavour: FlavourName
     async def hangs() -> None:
         begun.open()
         try:
-            await FOREVER[flavour]()
+            await wait_for_ever()
         except BaseException:
             cancelled.open()
             raise
@@ -401,7 +412,7 @@ def test_what_nobody_may_heal_reaches_the_caller_and_the_root(
     async def body(daemon: Daemon) -> None:
         threads.append(threading.Thread(target=elsewhere, args=(daemon,)))
         threads[0].start()
-        await FOREVER[host.name]()
+        await wait_for_ever()
 
     threads: list[threading.Thread] = []
     with pytest.raises(DaemonFailed) as failed:
@@ -475,7 +486,7 @@ def test_a_call_that_is_under_way_when_the_daemon_ends_fails_at_once(host: Host,
 
     async def hangs() -> None:
         begun.open()
-        await FOREVER[flavour]()
+        await wait_for_ever()
 
     def execute(daemon: Daemon) -> None:
         try:
@@ -514,7 +525,7 @@ def test_a_thread_that_is_asked_to_stop_waits_no_more_and_its_payload_is_cancell
     async def hangs() -> None:
         begun.open()
         try:
-            await FOREVER[flavour]()
+            await wait_for_ever()
         finally:
             cancelled.open()
 
@@ -542,7 +553,7 @@ def test_an_actor_may_call_while_it_stops(host: Host) -> None:
     @actor(flavour=asyncio)
     class Last:
         async def run(self) -> None:
-            await asyncio.sleep(1e6)
+            await wait_for_ever()
 
         async def on_stop(self, reason: object) -> None:
             said.append(await current(self).daemon.call(where, flavour=threading))

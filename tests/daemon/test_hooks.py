@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
-from collections.abc import Awaitable, Callable
 from signal import SIGTERM, SIGUSR1
 from typing import Any
 
 import pytest
-import trio
 
-from tests.actors.stage import Boom, Diary, FlavourName, Gate, Host, Note, checkpoint, role
+from tests.actors.stage import Boom, Diary, FlavourName, Gate, Host, Note, checkpoint, role, wait_for_ever
 from tests.daemon.program import Program, run_code
 from trouper import (
     Daemon,
@@ -33,7 +30,6 @@ from trouper import (
 )
 
 FLAVOURS: list[FlavourName] = ["trio", "asyncio", "threading"]
-FOREVER: dict[str, Callable[[], Awaitable[Any]]] = {"trio": trio.sleep_forever, "asyncio": lambda: asyncio.sleep(1e6)}
 
 
 @pytest.fixture(params=["in_trio", "in_asyncio"])
@@ -101,7 +97,7 @@ def test_a_hook_before_the_ready_that_hangs_is_waited_for_until_its_timeout(
 
     async def hangs(event: DaemonReady) -> None:
         try:
-            await FOREVER[flavour]()
+            await wait_for_ever()
         finally:
             told("cancelled")
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import trio
 
-from tests.actors.stage import FLAVOURS, LOOPS, Diary, FlavourName, Host
+from tests.actors.stage import FLAVOURS, LOOPS, Diary, FlavourName, Host, wait_for_ever
 from tests.daemon.program import run_code
 from trouper import (
     Daemon,
@@ -31,12 +31,6 @@ from trouper.daemon.report import stacks
 @pytest.fixture(params=LOOPS)
 def host(request: pytest.FixtureRequest) -> Host:
     return Host(request.param)
-
-
-async def waits_for_ever(flavour: FlavourName) -> None:
-    if flavour == "trio":
-        await trio.sleep_forever()
-    await asyncio.sleep(1e6)
 
 
 def test_services_begin_after_the_hooks_before_the_ready(host: Host) -> None:
@@ -71,13 +65,13 @@ def test_services_and_adopted_payloads_that_wait_in_a_loop_are_told(host: Host, 
 
     async def suspended() -> None:
         begun("adopted")
-        await waits_for_ever(flavour)
+        await wait_for_ever()
 
     @service(flavour=flavour, name="one")
     class Serves:
         async def run(self) -> None:
             begun("service")
-            await waits_for_ever(flavour)
+            await wait_for_ever()
 
     async def body(daemon: Daemon) -> None:
         Serves()
@@ -85,7 +79,7 @@ def test_services_and_adopted_payloads_that_wait_in_a_loop_are_told(host: Host, 
         daemon.adopt(suspended, flavour=flavour, name="three", restart="transient")
         await begun.until(3)
         told = ""
-        while told.count("in waits_for_ever") < 3:  # one that has begun may not have suspended yet
+        while told.count("in wait_for_ever") < 3:  # one that has begun may not have suspended yet
             await trio.lowlevel.checkpoint() if host.name == "trio" else await asyncio.sleep(0)
             [told] = [text for text in stacks(daemon) if text.startswith(f"the {flavour} lane")]
         assert {"/services/one:", "/adopted/two:", "/adopted/three:"} <= set(told.split("\n"))
@@ -137,7 +131,7 @@ def test_services_stand_beside_worker_processes_and_stop_before_them(flavour: Fl
     class InLoop:
         async def run(self) -> None:
             told(await apart.ref.ask(Where()))
-            await waits_for_ever(flavour)
+            await wait_for_ever()
 
         async def on_stop(self, reason: object) -> None:
             told(await apart.ref.ask(Where()))

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from functools import partial
 from typing import Any
 
 import pytest
-import trio
 
-from tests.actors.stage import LOOPS, Events, FlavourName, Gate, Host, in_thread, until
+from tests.actors.stage import LOOPS, Events, FlavourName, Gate, Host, in_thread, until, wait_for_ever
 from trouper import ActorEnded, Daemon, actor, child, one_for_one
 from trouper.daemon.report import stacks
-from trouper.lanes.slot import in_asyncio
 
 
 @pytest.fixture(params=LOOPS)
@@ -21,16 +18,10 @@ def host(request: pytest.FixtureRequest) -> Host:
     return Host(request.param)
 
 
-async def waits_for_ever() -> None:
-    if in_asyncio():
-        await asyncio.sleep(1e6)
-    await trio.sleep_forever()
-
-
 @pytest.mark.parametrize("flavour", LOOPS)
 def test_payloads_that_are_suspended_in_a_loop_are_told(host: Host, flavour: FlavourName) -> None:
     async def suspended() -> None:
-        await waits_for_ever()
+        await wait_for_ever()
 
     def calls(daemon: Daemon) -> None:
         with pytest.raises(Exception, match="the daemon has ended"):
@@ -42,7 +33,7 @@ def test_payloads_that_are_suspended_in_a_loop_are_told(host: Host, flavour: Fla
         await until(lambda: any(errand.activity for errand in daemon.calls.copy()))
         [lane] = [text for text in await in_thread(lambda: list(stacks(daemon))) if f"the {flavour} lane" in text]
         assert ".suspended:\n" in lane
-        assert "in waits_for_ever\n" in lane
+        assert "in wait_for_ever\n" in lane
 
     thread: list[threading.Thread] = []
     host.run(one_for_one(), body)

@@ -8,7 +8,7 @@ import dataclasses
 import gc
 import threading
 import weakref
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 from signal import SIGTERM
 from typing import Any, Generic, Self, TypeVar
@@ -17,7 +17,18 @@ import attrs
 import pytest
 import trio
 
-from tests.actors.stage import FLAVOURS, LOOPS, PATIENCE, Boom, Diary, FlavourName, Host, in_thread, until
+from tests.actors.stage import (
+    FLAVOURS,
+    LOOPS,
+    PATIENCE,
+    Boom,
+    Diary,
+    FlavourName,
+    Host,
+    in_thread,
+    until,
+    wait_for_ever,
+)
 from tests.daemon.program import run_code
 from trouper import (
     Daemon,
@@ -42,7 +53,6 @@ from trouper import (
 
 T = TypeVar("T")
 NOTHING = one_for_one()
-FOREVER: dict[str, Callable[[], Awaitable[Any]]] = {"trio": trio.sleep_forever, "asyncio": lambda: asyncio.sleep(1e6)}
 IN = pytest.mark.parametrize("flavour", FLAVOURS)
 
 
@@ -604,7 +614,7 @@ def test_services_have_the_hooks_of_actors_and_stop_before_the_tree(host: Host, 
             order(f"{current(self).path} starts")
 
         async def run(self) -> None:
-            await FOREVER[flavour]()
+            await wait_for_ever()
 
         async def on_stop(self, reason: Reason) -> None:
             order(f"service: {reason.kind}")
@@ -745,7 +755,7 @@ def test_a_daemon_that_is_stopping_starts_no_service_any_more(host: Host) -> Non
     @actor(flavour=asyncio)
     class Maker:
         async def run(self) -> None:
-            await asyncio.sleep(1e6)
+            await wait_for_ever()
 
         async def on_stop(self, reason: Reason) -> None:
             with pytest.raises(NotRunning, match="the daemon is stopping, and starts nothing any more"):

@@ -107,6 +107,10 @@ class Kept:
         if self.child.definition.flavour != "threading":
             await until(lambda: self.ref.cell.activity is not None)
 
+    async def let_go_at_its_stop(self) -> None:
+        await until(lambda: self.ref.cell.stop_wanted)
+        self.gate.open()
+
 
 # -- bounds ------------------------------------------------------------------------------------------------------------
 def test_a_mailbox_that_nobody_chose_is_bounded(flavour: FlavourName, host: Host, style: Style) -> None:
@@ -341,11 +345,7 @@ def test_an_offer_to_an_actor_that_stops_for_good_ends_in_a_dead_letter(
     async def body(daemon: Daemon) -> None:
         async def stop() -> None:
             await until(lambda: kept.ref.cell.offers)
-            await together(lambda: daemon.terminate("/keeper"), release)
-
-        async def release() -> None:
-            await until(lambda: kept.ref.cell.stop_wanted)
-            kept.gate.open()
+            await together(lambda: daemon.terminate("/keeper"), kept.let_go_at_its_stop)
 
         events = Events(daemon, DeadLetter)
         await kept.busy()
@@ -429,13 +429,9 @@ def test_who_drained_and_is_started_again_takes_messages_again(flavour: FlavourN
     kept = Kept(flavour, style, drain=True)
 
     async def body(daemon: Daemon) -> None:
-        async def release() -> None:
-            await until(lambda: kept.ref.cell.stop_wanted)
-            kept.gate.open()
-
         await kept.busy()
         kept.ref.send(Note("second"))
-        assert await together(lambda: daemon.terminate("/keeper"), release) == ["ok", None]
+        assert await together(lambda: daemon.terminate("/keeper"), kept.let_go_at_its_stop) == ["ok", None]
         assert await daemon.restart("/keeper") == "ok"
         kept.ref.send(Note("third"))
         assert await ask(kept.ref, Read()) == ["first", "second", "third"]
@@ -461,14 +457,10 @@ def test_an_actor_that_crashes_while_it_drains_ends(flavour: FlavourName, host: 
     kept = Kept(flavour, style, drain=True)
 
     async def body(daemon: Daemon) -> None:
-        async def release() -> None:
-            await until(lambda: kept.ref.cell.stop_wanted)
-            kept.gate.open()
-
         await kept.busy()
         kept.ref.send(Crash())
         kept.ref.send(Note("never"))
-        await together(lambda: daemon.terminate("/keeper"), release)
+        await together(lambda: daemon.terminate("/keeper"), kept.let_go_at_its_stop)
         assert kept.notes == ["first"]
         await until(lambda: daemon.dead_letters == 2)
 
@@ -479,14 +471,10 @@ def test_a_stop_comes_before_queued_messages(flavour: FlavourName, host: Host, s
     kept = Kept(flavour, style)
 
     async def body(daemon: Daemon) -> None:
-        async def release() -> None:
-            await until(lambda: kept.ref.cell.stop_wanted)
-            kept.gate.open()
-
         await kept.busy()
         for n in range(10):
             kept.ref.send(Note(n))
-        await together(lambda: daemon.terminate("/keeper"), release)
+        await together(lambda: daemon.terminate("/keeper"), kept.let_go_at_its_stop)
         assert kept.notes.entries in (["first"], [])  # `run` is cancelled at once where its flavour can do that
         assert kept.entered == ["first"]
         await until(lambda: daemon.dead_letters >= 10)
