@@ -23,7 +23,7 @@ from trouper import ActorRestarted, AskTimeout, Message, Ref, Request, actor, ch
 from trouper.actors.ask import Ask
 from trouper.lanes.trio_lane import TrioLane
 from trouper.workers.link import NOBODY, Wire
-from trouper.workers.waiting import Gate, WiredLane, wait_reading
+from trouper.workers.waiting import AWAKE, SHY, Gate, Sleeper, Vigil, WiredLane, wait_reading
 
 
 class Echo(Request[int]):
@@ -285,6 +285,7 @@ class Gated:
 
     def __init__(self) -> None:
         self.wire, self.lane = Wire("unused"), TrioLane("it")
+        self.lane.open_door(self, lambda _: None)
         self.gate = Gate(self.wire, self.lane)
         self.sock, self.theirs = socketpair()
         self.read: list[bytes] = []
@@ -297,6 +298,8 @@ class Gated:
         self.read.append(self.sock.recv(100))
 
     def close(self) -> None:
+        self.lane.leave_door(self)
+        self.lane.door.close()
         self.sock.close()
         self.theirs.close()
 
@@ -367,3 +370,46 @@ def test_a_loop_does_not_wait_for_who_reads(it: Gated) -> None:
     it.gate.falls_asleep()
     it.gate.wakes()
     assert it.read == [b"1"]
+
+
+def test_who_found_something_while_awake_stays_awake_the_next_time() -> None:
+    vigil, finds = Vigil(), iter([None, None, "first", "second"])
+    assert vigil.look(finds.__next__) == "first"
+    assert vigil.look(finds.__next__) == "second"
+
+
+def test_a_vigil_in_vain_is_followed_by_many_sleeps_without_one() -> None:
+    vigil, began = Vigil(), monotonic()
+    looks: list[None] = []
+    for _ in range(2):
+        looks.clear()
+        assert vigil.look(lambda: looks.append(None)) is None
+        assert looks
+        looks.clear()
+        for _ in range(SHY):
+            assert vigil.look(lambda: looks.append(None)) is None
+        assert looks == []
+    assert monotonic() - began >= 2 * AWAKE
+
+
+def test_a_thread_reads_what_comes_in_its_vigil_and_what_comes_after_it(it: Gated) -> None:
+    sleeper = Sleeper(it.wire)
+    it.theirs.send(b"1")
+    sleeper.once(None)
+    assert (it.read, sleeper.vigil.left) == ([b"1"], 0)
+    sleeper.once(0.001)
+    assert (it.read, sleeper.vigil.left) == ([b"1"], SHY)
+    it.theirs.send(b"2")
+    sleeper.once(None)
+    assert (it.read, sleeper.vigil.left) == ([b"1", b"2"], SHY - 1)
+
+
+def test_the_vigil_of_a_loop_ends_when_another_thread_rings(it: Gated) -> None:
+    it.gate.falls_asleep()
+    assert it.gate.vigil.left == SHY
+    it.gate.wakes()
+    it.gate.vigil.left = 0
+    it.lane.door.call(lambda: None)
+    it.gate.falls_asleep()
+    assert it.gate.vigil.left == 0
+    it.gate.wakes()

@@ -3,25 +3,61 @@
 A switch of threads costs about as much as the way through the socket. So a thread that would sleep anyway borrows the
 wire, if nobody has, and sleeps in the sockets; what comes for others it hands on. What it waits for may come from
 elsewhere, too: it sleeps on a number that others ring, and a loop on all that it has.
+
+To sleep and be woken costs more than most answers take: tens of microseconds, and twice that where a processor with
+nothing to do is taken from the machine. So before it sleeps a thread stays awake for a moment, if that was of use
+lately: its `Vigil`.
 """
 
 from __future__ import annotations
 
 import os
+from functools import partial
 from queue import SimpleQueue
 from select import EPOLLIN, POLLIN, epoll, poll
 from threading import get_ident, local
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from trouper.lanes.thread_lane import ThreadLane
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from trouper.lanes.lane import Lane
+    from trouper.lanes.loop_lane import LoopLane
     from trouper.lanes.slot import Slot
     from trouper.workers.link import Wire
+
+
+T = TypeVar("T")
+
+AWAKE: Final = 1e-4  # seconds: what an answer takes from a process that has to be woken for it
+SHY: Final = 64  # sleeps without a vigil, after one that was in vain
+
+
+class Vigil:
+    """Whether one thread stays awake for a moment before it sleeps.
+
+    It does as long as something comes meanwhile. A vigil in vain is followed by many sleeps without one, which bounds
+    what is wasted to `AWAKE / SHY` for each: less than the sleep itself costs.
+    """
+
+    __slots__ = ("left",)
+
+    def __init__(self) -> None:
+        self.left = 0  # sleeps until the next
+
+    def look(self, find: Callable[[], T]) -> T | None:
+        """Return what `find()` finds meanwhile; None: sleep."""
+        if self.left:
+            self.left -= 1
+            return None
+        until = monotonic() + AWAKE
+        while monotonic() < until:
+            if found := find():
+                return found
+        self.left = SHY
+        return None
 
 
 class Sleeper:
@@ -34,6 +70,7 @@ class Sleeper:
         self.poll = poll()
         self.poll.register(self.bell, POLLIN)
         self.poll.register(wire.sockets.fileno(), POLLIN)
+        self.vigil, self.peep = Vigil(), partial(self.poll.poll, 0)
 
     def __del__(self) -> None:
         os.close(self.bell)
@@ -55,7 +92,8 @@ class Sleeper:
 
     def once(self, timeout: float | None) -> None:
         """Sleep until something comes, and read it."""
-        for fd, _ in self.poll.poll(None if timeout is None else timeout * 1000 + 1):
+        found = self.vigil.look(self.peep)
+        for fd, _ in found or self.poll.poll(None if timeout is None else timeout * 1000 + 1):
             if fd == self.bell:
                 os.eventfd_read(fd)
             else:
@@ -142,8 +180,8 @@ class Gate:
         lane: that of the loop.
     """
 
-    def __init__(self, wire: Wire, lane: Lane) -> None:
-        self.wire, self.lane = wire, lane
+    def __init__(self, wire: Wire, lane: LoopLane) -> None:
+        self.wire, self.lane, self.vigil = wire, lane, Vigil()
         self.sockets = epoll()
         self.sockets.register(wire.sockets.fileno(), 0)
         self.borrowed = self.open = False
@@ -157,6 +195,12 @@ class Gate:
         if not self.borrowed:
             self.borrowed = wire.addressee is self.lane and not wire.reading.locked() and wire.lend()
         self.set_open(self.borrowed)
+        if self.borrowed:
+            self.vigil.look(self.stirs)
+
+    def stirs(self) -> bool:
+        """Whether there is something to do: of the wire, or of other threads."""
+        return self.lane.door.rung or bool(self.wire.sockets.poll(0))
 
     def wakes(self) -> None:
         """Take what has come, then give the wire back: what the loop does next may take long."""
