@@ -154,7 +154,7 @@ def test_a_forkserver_whose_daemon_has_ended_before_it_is_up_ends_without_a_word
     gone.wait()
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs:
-        order = tuple(Order("/cpu", gone.pid, [], None, [], [], True, 1.0))
+        order = tuple(Order("/cpu", gone.pid, [], [], None, [], [], True, 1.0))
         code = f"from trouper.workers.forkserver import Order, main; main({theirs.fileno()}, Order(*{order!r}))"
         command, pipe = [sys.executable, "-c", code], subprocess.PIPE
         done = subprocess.run(command, pass_fds=[theirs.fileno()], stderr=pipe, timeout=20, check=True)

@@ -74,6 +74,10 @@ REFUSED: list[tuple[Callable[[], object], str]] = [
         "process(): workers: given -1, allowed: an int of 0 or more (processes)",
     ),
     (
+        lambda: process(child(Store), spares=-1),
+        "process(): spares: given -1, allowed: an int of 0 or more (processes)",
+    ),
+    (
         lambda: process(child(Store), workers=True),
         "process(): workers: given True, allowed: an int of 0 or more (processes)",
     ),

@@ -137,7 +137,9 @@ async def test_the_list_of_processes_says_what_each_is(tmp_path: Path, monkeypat
     assert sorted(titles.read_text().splitlines()) == sorted(
         [
             f"{launcher} trouper: starts the workers of /cpu",
+            f"{first} trouper: to be a worker of /cpu",
             f"{first} trouper: worker /cpu/0",
+            f"{second} trouper: to be a worker of /cpu",
             f"{second} trouper: worker /cpu/1",
         ]
     )

@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from trouper.reasons import Reason
     from trouper.supervision.members import State
     from trouper.supervision.node import Elsewhere, Node
+    from trouper.supervision.place import Placed
     from trouper.supervision.spec import Child
 
 log = logging.getLogger("trouper")
@@ -83,8 +84,6 @@ class Daemon(Operator, Registry, Payloads):
         clock: Callable[[], float] = monotonic,
         thread_lane: Callable[[str], ThreadLane] = ThreadLane,
         random: Random | None = None,
-        at: str = "/",
-        generation: int = 1,
     ) -> None:
         for name, seconds in (("stop_within", stop_within), ("stall_after", stall_after)):
             check_seconds(name, seconds)
@@ -92,9 +91,8 @@ class Daemon(Operator, Registry, Payloads):
             raise SpecError("the daemon", "services", services, "a Services, or None")
         Operator.__init__(self)
         Registry.__init__(self)
-        placed = place(one_for_one() if tree is None else tree, at)
-        refuse_kept(placed.walk())
-        self.generation = generation
+        placed = placed_at("/", one_for_one() if tree is None else tree)
+        self.generation = 1
         self.stop_within = stop_within
         self.new_loop = uvloop_factory() if uvloop else None
         self.control = TrioLane("control")
@@ -121,9 +119,9 @@ class Daemon(Operator, Registry, Payloads):
         self.world.context.run(aboard.set, None)  # a daemon may be opened in a payload of another
         self.hooks = Hooks(self, hooks)
         self.world.first = self.hooks.first
-        self.root = branch_of(placed, self.world, self.control, Root(self))
         self.annex = Annex(self, self.services)
         self.watchdog = Watchdog(lambda: list(self.loops.values()), self.world.bus, stall_after, lambda: None)
+        self.plant(placed)
         self.reloads = Reloads(self)
         self.ready: Slot[None] = Slot()
         self.over: Slot[None] = Slot()  # for the host of an embedded daemon; a slot has one waiter
@@ -234,6 +232,10 @@ class Daemon(Operator, Registry, Payloads):
         return Spawned(self.world, cell, SPAWNS)
 
     # -- coming up and going down, in the control lane ---------------------------------------------------------------
+    def plant(self, placed: Placed) -> None:
+        """This is the tree, of which nothing has begun yet."""
+        self.root = branch_of(placed, self.world, self.control, Root(self))
+
     async def main(self, begun: Callable[[], object] = lambda: None) -> None:
         """Run the tree until it has ended; the control lane's own main.
 
@@ -434,6 +436,17 @@ class Root:
 
 
 SPAWNS = Supervisor("one_for_one", ())
+
+
+def placed_at(path: str, tree: Child[Any] | Supervisor) -> Placed:
+    """Give each part of a new tree its place.
+
+    Raises:
+        SpecError: it cannot be the tree of a daemon.
+    """
+    placed = place(tree, path)
+    refuse_kept(placed.walk())
+    return placed
 
 
 def told(path: str, error: BaseException) -> str:

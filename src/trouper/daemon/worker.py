@@ -1,5 +1,8 @@
 """A worker process: the daemon in it, which runs its part of the tree for the daemon that wants it.
 
+It is told twice what it is. The *terms* are those of its whole group, and with them the daemon comes up, with its lanes
+and without a tree. The *order* names its place and brings the tree, which begins then; a spare process waits for that.
+
 It is run as `run` runs a daemon, and ends as that does, with these differences. SIGTERM is the word to stop; SIGINT and
 SIGHUP are left to the parent. What it logs, what happens in it and why it fails is told to the parent, and its end is
 the end of this process.
@@ -17,13 +20,14 @@ import sys
 from contextlib import suppress
 from functools import partial
 from math import isfinite
+from threading import Event
 from time import sleep
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import trio
 
-from trouper.daemon.daemon import Daemon
+from trouper.daemon.daemon import Daemon, placed_at
 from trouper.daemon.exits import FAILED, OK, WRONG_TREE, end_process
 from trouper.daemon.process import GC_THRESHOLD, SWITCH_INTERVAL, has_file
 from trouper.daemon.report import report
@@ -45,11 +49,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import NoReturn
 
-    from trouper.events import Event, Subscription
+    from trouper.events import Event as TrouperEvent
+    from trouper.events import Subscription
     from trouper.reasons import Reason
+    from trouper.supervision.place import Placed
     from trouper.supervision.snapshot import Snapshot
     from trouper.supervision.spec import Child, Supervisor
 
+LOOK = 1.0  # seconds between two looks whether the parent lives, where nobody reads what it says
 FLUSH = 2.0  # seconds for the last words to the parent
 BESIDE = "/services/", "/adopted/"
 HEARD_BY_THE_PARENT = signal.SIGINT, signal.SIGHUP
@@ -60,34 +67,59 @@ class Worker(Daemon):
     """The daemon of a worker process.
 
     Args:
-        order: what the parent said of it.
+        terms: what the parent said of its group.
         parent: the way to the parent.
         data: that of actors to those of other processes.
     """
 
-    def __init__(self, order: dict[str, Any], parent: Channel, data: socket.socket) -> None:
-        exchange = Exchange()
+    def __init__(self, terms: dict[str, Any], parent: Channel, data: socket.socket) -> None:
+        self.terms, self.parent = terms, parent
+        self.number: int | None = None
+        self.listening: Subscription | None = None
+        self.exchange = exchange = Exchange()
         home = exchange.office.home = exchange.peer("the daemon")
         super().__init__(
-            unpack(order["tree"], exchange.outside),
-            stop_within=order["stop_within"],
-            stall_after=order["stall_after"],
-            uvloop=order["uvloop"],
-            at=order["path"],
-            generation=order["generation"],
+            stop_within=terms["stop_within"],
+            stall_after=terms["stall_after"],
+            uvloop=terms["uvloop"],
             thread_lane=partial(WiredLane, wire=exchange.wire),
         )
         exchange.bind(self.world)
         home.attach(data)
-        self.order, self.parent = order, parent
-        self.listening: Subscription | None = None
-        self.listen(wanted=order["listening"])
         self.ready.wake_by(self.tell_ready)
 
     @property
-    def worker_id(self) -> int:
-        number: int = self.order["worker_id"]
-        return number
+    def worker_id(self) -> int | None:
+        return self.number
+
+    def begin(self) -> None:
+        """The lanes come up; the tree begins with the order."""
+        if self.stop_why is None:
+            for flavour in self.terms["flavours"]:
+                self.open_lane(flavour)
+
+    def ordered(self, order: dict[str, Any]) -> None:
+        """In the thread that reads: this is what it is to run. Classes of the user's are imported here."""
+        retitle(f"trouper: worker {order['path']}")
+        set_levels(order["levels"])
+        try:
+            placed = placed_at(order["path"], unpack(order["tree"], self.exchange.outside))
+        except BaseException as error:  # noqa: BLE001 - whatever the user's classes do when they are made anew
+            self.control.post(self.cannot_begin, error)
+        else:
+            self.control.post(self.begin_as, order, placed)
+
+    def begin_as(self, order: dict[str, Any], placed: Placed) -> None:
+        """In the control lane: there is something to run, unless a stop was asked for already."""
+        if self.stop_why is None:
+            self.number, self.generation, self.began = order["worker_id"], order["generation"], self.world.clock()
+            self.plant(placed)
+            self.listen(wanted=order["listening"])
+            super().begin()
+
+    def cannot_begin(self, error: BaseException) -> None:
+        self.cause, self.code = error, WRONG_TREE
+        self.leave()
 
     def _start(self, child: Child[Any] | Supervisor, under: str) -> Slot[tuple[str, Reason | None]]:
         refuse_nested(self.root.path, child)
@@ -106,6 +138,8 @@ class Worker(Daemon):
     # -- what the parent says, in the thread that reads --------------------------------------------------------------
     def hear(self, message: tuple[Any, ...]) -> None:
         match message:
+            case ("order", order):
+                self.ordered(order)
             case ("ping",):
                 self.control.post(self.answer_ping)
             case ("listening", wanted):
@@ -159,7 +193,7 @@ class Worker(Daemon):
             self.listening.close()
             self.listening = None
 
-    def tell_event(self, event: Event) -> None:
+    def tell_event(self, event: TrouperEvent) -> None:
         """The root, what stands beside the tree, and a lane that nobody holds up have this worker's path there."""
         path = getattr(event, "path", "")
         if path is None or path == "/" or path.startswith(BESIDE):
@@ -242,12 +276,22 @@ class Parent:
     """
 
     def __init__(self, channel: Channel) -> None:
+        self.channel = channel
         self.daemon: Worker | None = None
+        self.there = Event()
         channel.open(self.hear, self.gone)
 
+    def is_for(self, daemon: Worker) -> None:
+        """What it says is for this one."""
+        self.daemon = daemon
+        self.there.set()
+
     def hear(self, message: tuple[Any, ...]) -> None:
-        if self.daemon is not None:
-            self.daemon.hear(message)
+        while not self.there.wait(LOOK):  # modules are imported still, which may hang
+            if self.channel.is_orphaned():
+                os._exit(OK)
+        assert self.daemon is not None
+        self.daemon.hear(message)
 
     def gone(self) -> None:
         if self.daemon is None:
@@ -268,19 +312,20 @@ def main(link: int, data: int, guard: int) -> NoReturn:
     message = channel.receive()
     if message is None:  # it has changed its mind, or is gone
         os._exit(OK)
-    _, order = message
-    retitle(f"trouper: worker {order['path']}")
-    sys.argv[:] = order["argv"]
-    log_to(channel, order["levels"])
+    _, terms = message
+    retitle(f"trouper: to be a worker of {terms['group']}")
+    sys.argv[:] = terms["argv"]
+    log_to(channel, terms["levels"])
     parent = Parent(channel)
     try:
-        if order["main"] is not None:
-            import_main(*order["main"])
-        parent.daemon = daemon = Worker(order, channel, socket.socket(fileno=data))
+        if terms["main"] is not None:
+            import_main(*terms["main"])
+        daemon = Worker(terms, channel, socket.socket(fileno=data))
     except BaseException as error:  # noqa: BLE001 - whatever the user's modules do when they are imported
         channel.send("failed", tell(error))
         channel.flush(FLUSH)
         end_process(WRONG_TREE)
+    parent.is_for(daemon)
     live(daemon)
 
 
@@ -323,5 +368,10 @@ def tune() -> None:
 def log_to(channel: Channel, levels: dict[str, int]) -> None:
     """Have the parent log, in place of whoever did where this process came from."""
     logging.root.handlers[:] = [ToParent(channel)]
+    set_levels(levels)
+
+
+def set_levels(levels: dict[str, int]) -> None:
+    """Say no more than the parent wants to hear."""
     for name, level in levels.items():
         logging.getLogger(name or None).setLevel(level)

@@ -23,13 +23,13 @@ import trio
 from trouper.errors import FrameError, WorkerDied
 from trouper.lanes.slot import Slot
 from trouper.reasons import NORMAL, SHUTDOWN, Reason, crashed, start_failed
-from trouper.workers.channel import Channel
 from trouper.workers.told import rebuild
 
 if TYPE_CHECKING:
     from trouper.lanes.lane import Timer
     from trouper.lanes.trio_lane import TrioLane
     from trouper.supervision.snapshot import Snapshot
+    from trouper.workers.channel import Channel
     from trouper.workers.launcher import Launcher, Started
     from trouper.workers.peer import Peer
 
@@ -129,8 +129,9 @@ class Body:
     async def live(self) -> None:
         """Have it started, and wait for its end."""
         order, peer = self.owner.order_for(self), self.peer
-        self.started = started = await self.launcher.start(self.owner.path)
-        channel = self.channel = Channel(started.link, f"trouper {self.owner.path}")
+        self.started = started = await self.launcher.start()
+        channel = self.channel = started.channel
+        channel.name = f"trouper {self.owner.path}"
         self.knock_later()
         try:
             peer.on_lost = self.link_ended

@@ -19,7 +19,7 @@ from trouper.actors.router import make_router
 from trouper.errors import SpecError, Words, show
 from trouper.supervision.child import Child
 from trouper.supervision.pool import Pool
-from trouper.workers.codec import MailboxTypes
+from trouper.workers.codec import mailbox_types
 from trouper.workers.main_module import main_module
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def check_travel(placed: Placed) -> None:
     inside = refs_in(placed)
     for node in placed.walk():
         if isinstance(node.spec, Child):
-            MailboxTypes(node.spec.definition, node.path)
+            mailbox_types(node.spec.definition, node.path)
         for field, value in _parts(node):
             outside: list[Ref[Any]] = []
             packed = _packed(value, inside, outside.append)
@@ -152,7 +152,7 @@ def check_travel(placed: Placed) -> None:
 def _check_address(path: str, field: str, ref: Ref[Any]) -> None:
     """Refuse that of an actor without to whom nothing could be sent from within."""
     try:
-        MailboxTypes(ref.definition, path)
+        mailbox_types(ref.definition, path)
     except SpecError as error:
         given = Words(f"{show(ref)}, which takes: {error.field}: {show(error.given)}")
         raise SpecError(

@@ -93,6 +93,16 @@ class Channel:
         with suppress(OSError):
             self.end.shutdown(socket.SHUT_RDWR)
 
+    def let_go(self) -> None:
+        """The same, and the socket is closed: in the thread that reads, or where nobody does."""
+        self.close()  # so that a thread which writes gives up
+        with self.writing:  # nobody may write to what somebody else opens under this number
+            self.end.close()
+
+    def is_orphaned(self) -> bool:
+        """Whether the process behind the guard has ended."""
+        return self.guard is not None and is_readable(self.guard)
+
     # -- whoever writes ----------------------------------------------------------------------------------------------
     def write(self) -> None:
         """Write what there is, unless somebody does."""
@@ -151,9 +161,7 @@ class Channel:
     def read_on(self, hear: Callable[[tuple[Any, ...]], object], over: Callable[[], object]) -> None:
         while (message := self.receive()) is not None:
             hear(message)
-        self.close()  # so that a thread which writes gives up
-        with self.writing:  # nobody may write to what somebody else opens under this number
-            self.end.close()
+        self.let_go()
         over()
 
     def receive(self) -> tuple[Any, ...] | None:
@@ -176,6 +184,13 @@ class Channel:
                 return None
             got += more
         return got
+
+
+def is_readable(fd: int) -> bool:
+    """Whether there is something to be read now; of a pidfd: whether the process has ended."""
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def packed(message: tuple[Any, ...]) -> bytes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import types
 from typing import TYPE_CHECKING, Any, Final, Literal, Never, Union, get_args, get_origin
+from weakref import WeakKeyDictionary
 
 import msgspec
 
@@ -154,6 +155,21 @@ class MailboxTypes:
         """Return what decodes a message, and what decodes a list of them."""
         deep = self.schema.deep
         return Reader(self.annotation, find, where, deep=deep), Reader(list[self.annotation], find, where, deep=deep)  # type: ignore[name-defined]
+
+
+KNOWN: Final[WeakKeyDictionary[Definition, MailboxTypes]] = WeakKeyDictionary()
+
+
+def mailbox_types(definition: Definition, path: str) -> MailboxTypes:
+    """What a mailbox takes, looked at once in a process: that takes as long as the rest of an actor's start.
+
+    Raises:
+        SpecError: it cannot travel.
+    """
+    types = KNOWN.get(definition)
+    if types is None:
+        types = KNOWN[definition] = MailboxTypes(definition, path)
+    return types
 
 
 def members_of(definition: Definition, path: str) -> list[Any]:

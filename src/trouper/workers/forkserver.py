@@ -1,8 +1,8 @@
 """The program that starts worker processes: a process with one thread, which has imported everything and then forks.
 
 A daemon has many threads, and a fork of it would be a gamble. So it starts this program, once for each group of
-workers, and asks it for each worker, by a socket. A request is a name, with the worker's ends of its channels and one
-end of a *report* socket, on which the answer comes: the process id with a pidfd, and later the exit status. `spawn` has
+workers, and asks it for each worker, by a socket. A request has the worker's ends of its channels and one end of a
+*report* socket, on which the answer comes: the process id with a pidfd, and later the exit status. `spawn` has
 a new interpreter started in place of the fork; so has a module that left a thread when it was imported, for then a fork
 would be that gamble again.
 
@@ -51,6 +51,7 @@ class Order(NamedTuple):
         name: the path of the group.
         daemon: the process id of who wants the workers.
         preload: modules to import.
+        actors: classes in them, by their dotted names, of which all is to be known that messages to them take.
         main: how to import what the daemon runs as `__main__`, if the workers need it: `name` or `path`, and which.
         argv: that of the daemon, which its main module may read when it is imported.
         command: starts a new interpreter for a worker; the call of its `main` is added.
@@ -61,6 +62,7 @@ class Order(NamedTuple):
     name: str
     daemon: int
     preload: list[str]
+    actors: list[str]
     main: tuple[str, str] | None
     argv: list[str]
     command: list[str]
@@ -80,6 +82,7 @@ def main(control: int, order: Order) -> NoReturn:
         preload(order.preload, order.main)
         for name in PRELOADED:
             importlib.import_module(name)
+        look_at(order.actors)
         gc.collect()
         gc.freeze()  # what is shared with the workers stays shared: no collection writes to it
     if os.getppid() != order.daemon:  # it has ended meanwhile
@@ -99,6 +102,17 @@ def preload(modules: Iterable[str], main_module: tuple[str, str] | None) -> None
     if main_module is not None:
         with suppress(Exception, SystemExit):
             import_main(*main_module)
+
+
+def look_at(actors: Iterable[str]) -> None:
+    """Find out once what each worker would have to when the first message comes."""
+    from trouper.actors.definition import definition_of  # noqa: PLC0415 - `spawn` needs nothing of this
+    from trouper.workers.codec import mailbox_types  # noqa: PLC0415 - the same
+    from trouper.workers.peer import class_named  # noqa: PLC0415 - the same
+
+    for name in actors:
+        with suppress(Exception):
+            mailbox_types(definition_of(class_named(name)), name)
 
 
 class Forkserver:
@@ -132,8 +146,8 @@ class Forkserver:
 
     def obey(self) -> bool:
         """Start one worker. False: no more are wanted."""
-        name, fds, _, _ = socket.recv_fds(self.control, 4096, 3)
-        if not name:
+        request, fds, _, _ = socket.recv_fds(self.control, 4096, 3)
+        if not request:
             return False
         *links, report = fds
         with socket.socket(fileno=report) as told:

@@ -1,26 +1,36 @@
-"""From a daemon's side: the forkserver of one group of workers, and the processes that come out of it."""
+"""From a daemon's side: the forkserver of one group of workers, and the processes that come out of it.
+
+A process is told the terms of its group as soon as it is there, and comes up with them. Then it is somebody's, who
+sends an order; or it is a *spare*, which waits for that.
+"""
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
 import subprocess
 import sys
+from collections import deque
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import trio
 
 from trouper.errors import Failure
+from trouper.workers.channel import Channel, is_readable
 from trouper.workers.forkserver import Order
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 NOT_INHERITED = ("NOTIFY_", "LISTEN_", "WATCHDOG_")  # what systemd says is said to the daemon alone
+log = logging.getLogger("trouper")
+
+REQUEST = b"one more"
 ANSWER = 256  # bytes
 ENDING = 2.0  # seconds for a forkserver to end that nobody needs any more
 LAST_WORD = 1.0  # seconds between the end of a process and the word of how it ended
@@ -34,14 +44,14 @@ class Started:
     Args:
         pid: its number.
         pidfd: what it is known by; it is readable when the process has ended.
-        link: our end of its channel.
+        channel: the way to its daemon.
         data: our end of the way between its actors and ours.
         report: where its exit status comes.
     """
 
     pid: int
     pidfd: int
-    link: socket.socket
+    channel: Channel
     data: socket.socket
     report: socket.socket
 
@@ -64,6 +74,13 @@ class Started:
         os.close(self.pidfd)
         self.report.close()
 
+    def dismiss(self) -> None:
+        """Have it end; it is nobody's."""
+        self.signal(signal.SIGKILL)
+        self.channel.let_go()
+        self.data.close()
+        self.close()
+
 
 class Launcher:
     """A forkserver, started when a worker is wanted first, and again when one is wanted and it has died.
@@ -71,37 +88,80 @@ class Launcher:
     Args:
         name: the path of the group.
         preload: modules that it imports.
-        main: how it imports what runs as `__main__` here, if the workers need that.
+        actors: the names of classes in them, which the workers run.
+        terms: what each process is told first; its `main` is how it imports what runs as `__main__` here, if the
+            workers need that.
         spawn: whether a worker is a new interpreter.
         grace: seconds for the workers to end by themselves after this process.
     """
 
     def __init__(
-        self, name: str, preload: Sequence[str], main: tuple[str, str] | None, *, spawn: bool, grace: float
+        self,
+        name: str,
+        preload: Sequence[str],
+        actors: Sequence[str],
+        terms: dict[str, Any],
+        *,
+        spawn: bool,
+        grace: float,
     ) -> None:
-        self.name, self.preload, self.main, self.spawn, self.grace = name, list(preload), main, spawn, grace
+        self.name, self.preload, self.actors = name, list(preload), list(actors)
+        self.terms, self.spawn, self.grace = terms, spawn, grace
         self.control: socket.socket | None = None
         self.process: subprocess.Popen[bytes] | None = None
         self.opening = trio.Lock()
-        self.users = 0  # processes that came out of it, and those that are to
+        self.users = 0  # processes that came out of it and are somebody's, and those that are to
+        self.spares: deque[Started] = deque()
+        self.coming = 0  # spares that are asked for
 
-    async def start(self, name: str) -> Started:
-        """Have a new process started. To cancel that leaves none behind.
+    async def start(self) -> Started:
+        """Return a process: a spare, or a new one. To cancel that leaves none behind.
 
         Raises:
-            Failure: it cannot be.
+            Failure: there cannot be one.
         """
+        while self.spares:
+            spare = self.spares.popleft()
+            if not (is_readable(spare.pidfd) or self.is_dead()):
+                return spare
+            spare.dismiss()
         for _ in range(2):  # the forkserver may have died long ago, and that is found out now
             async with self.opening:
                 if self.control is None:
                     await self.open()
-            started = await self.ask(name)
+            started = await self.ask()
             if started is not None:
                 return started
             await self.close()
         raise Failure(self.name, "the process that starts its workers dies")
 
-    async def ask(self, name: str) -> Started | None:
+    def is_dead(self) -> bool:
+        """Whether the forkserver is, which says nothing while it lives. What it has started would have no guardian."""
+        return self.control is None or is_readable(self.control.fileno())
+
+    async def keep(self, spares: int) -> None:
+        """See to it that there are so many spares, if the forkserver lives."""
+        control = self.control
+        for dead in [spare for spare in self.spares if is_readable(spare.pidfd)]:
+            self.spares.remove(dead)
+            dead.dismiss()
+        while control is not None and len(self.spares) + self.coming < spares:
+            self.coming += 1
+            try:
+                spare = await self.ask()
+            except (Failure, OSError) as error:
+                log.warning("%s: there is no spare process: %s", self.name, error)
+                return
+            finally:
+                self.coming -= 1
+            if spare is None:
+                return
+            if self.control is not control:  # it was closed meanwhile
+                spare.dismiss()
+                return
+            self.spares.append(spare)
+
+    async def ask(self) -> Started | None:
         """One request; None if the forkserver is dead."""
         control = self.control
         if control is None:
@@ -114,13 +174,17 @@ class Launcher:
             with far_link, far_data, far_report:
                 await trio.lowlevel.wait_writable(control)
                 far = [far_link.fileno(), far_data.fileno(), far_report.fileno()]
-                socket.send_fds(control, [name.encode()], far)
+                socket.send_fds(control, [REQUEST], far)
             await trio.lowlevel.wait_readable(report)
             word, fds, _, _ = socket.recv_fds(report, ANSWER, 1)
             if word.startswith(b"!"):
                 raise Failure(self.name, f"no process could be started: {word[1:].decode()}")
             kept = bool(word)
-            return Started(int(word), fds[0], link, data, report) if kept else None
+            if not kept:
+                return None
+            channel = Channel(link, f"trouper {self.name}")
+            channel.send("terms", self.terms)
+            return Started(int(word), fds[0], channel, data, report)
         except (OSError, trio.ClosedResourceError):
             return None
         finally:
@@ -145,7 +209,8 @@ class Launcher:
         path = [str(Path.cwd()) if entry == "" else entry for entry in sys.path]
         again = PROLOGUE.format(path=path, module="trouper.daemon.worker")
         command = [*python, again]
-        order = Order(self.name, os.getpid(), self.preload, self.main, sys.argv, command, self.spawn, self.grace)
+        known = self.preload, self.actors, self.terms["main"]
+        order = Order(self.name, os.getpid(), *known, sys.argv, command, self.spawn, self.grace)
         text = PROLOGUE.format(path=path, module="trouper.workers.forkserver")
         text += f", Order; main({control.fileno()}, Order(*{tuple(order)!r}))"
         environ = {key: value for key, value in os.environ.items() if not key.startswith(NOT_INHERITED)}
@@ -153,6 +218,7 @@ class Launcher:
 
     async def close(self) -> None:
         """Let go of the forkserver: it ends as soon as none of its workers is left."""
+        self.dismiss_spares()
         control, process = self.control, self.process
         self.control = self.process = None
         if control is not None:
@@ -162,8 +228,13 @@ class Launcher:
                 await self.reap(process, os.pidfd_open(process.pid))
             process.wait()
 
+    def dismiss_spares(self) -> None:
+        while self.spares:
+            self.spares.popleft().dismiss()
+
     def drop(self) -> None:
         """The same where no loop runs any more: at the end of a daemon that did not stop in time."""
+        self.dismiss_spares()
         control, process = self.control, self.process
         self.control = self.process = None
         if control is not None:

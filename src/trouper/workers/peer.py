@@ -31,7 +31,7 @@ from trouper.errors import (
 from trouper.events import Lost
 from trouper.messages import reply_annotation
 from trouper.reasons import SHUTDOWN, Reason, crashed
-from trouper.workers.codec import ENCODER, MALFORMED, MailboxTypes, Reader, encoded
+from trouper.workers.codec import ENCODER, MALFORMED, Reader, encoded, mailbox_types
 from trouper.workers.frames import (
     ANSWER,
     ASK,
@@ -112,7 +112,6 @@ class Peer:
         self.link: Link | None = None
         self.over = False
         self.held = False  # nothing goes out of the boxes here, though there is a link
-        self.types: dict[Definition, MailboxTypes] = {}
         self.decoders: dict[Definition, tuple[Reader, Reader]] = {}
         self.readers: dict[type, Reader] = {}
         self.begin()
@@ -141,7 +140,7 @@ class Peer:
         with self.binding:
             cell = self.cells.get(path)
             if cell is None:
-                types = self.types_of(definition, path)
+                types = mailbox_types(definition, path)
                 cell = RemoteCell(self, path, types, definition, mailbox or definition.options.mailbox)
                 self.cells[path] = cell
                 if self.over:
@@ -294,7 +293,7 @@ class Peer:
             return LinkLost(path, "there is no such actor")
         definition = ref.definition
         try:
-            types = self.types_of(definition, path)
+            types = mailbox_types(definition, path)
         except SpecError as error:
             return error
         if types.schema.fingerprint != fingerprint:
@@ -302,16 +301,6 @@ class Peer:
         if definition not in self.decoders:
             self.decoders[definition] = types.readers(self.find, self.name)
         return Port(self, link, channel, ref, self.decoders[definition])
-
-    def types_of(self, definition: Definition, path: str) -> MailboxTypes:
-        """What a mailbox takes, looked at once for each class.
-
-        Raises:
-            SpecError: it cannot travel.
-        """
-        if definition not in self.types:
-            self.types[definition] = MailboxTypes(definition, path)
-        return self.types[definition]
 
     def on_send(self, channel: int, number: int, body: memoryview) -> None:
         port = self.port(channel)

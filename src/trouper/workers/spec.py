@@ -53,6 +53,7 @@ class Process(Supervisor):
         start: how they come to be.
         start_timeout: seconds for the start of each.
         answer_within: seconds without a sign of life after which one is killed.
+        spares: how many processes wait to become a worker.
     """
 
     subtree: Supervisor = attrs.field(kw_only=True)
@@ -60,6 +61,7 @@ class Process(Supervisor):
     start: Start = attrs.field(kw_only=True)
     start_timeout: float = attrs.field(kw_only=True)
     answer_within: float = attrs.field(kw_only=True)
+    spares: int = attrs.field(kw_only=True)
 
     def __attrs_post_init__(self) -> None:
         """Who describes one is going to need what runs it."""
@@ -105,6 +107,7 @@ def process(
     start_timeout: float = 60.0,
     shutdown: float | None = None,
     answer_within: float = 15.0,
+    spares: int = 0,
 ) -> Process:
     """Describe a part of the tree that runs in processes of its own.
 
@@ -128,6 +131,9 @@ def process(
         shutdown: seconds for the stop of a process, after which it is killed; `None` is that of the subtree if it has
             one, else 30.
         answer_within: seconds without a sign of life after which a process is killed; `math.inf` is never.
+        spares: how many more processes are kept that have come up and wait for their part of the tree, so that a worker
+            which has died is replaced sooner, and `Daemon.scale` has more of them sooner. Each takes the memory of an
+            idle worker.
 
     Returns:
         A supervisor for a tree.
@@ -141,6 +147,7 @@ def process(
     where = "process()" if name is None else f"process(name={name!r})"
     root = _root_of(where, subtree)
     check_workers(where, workers)
+    check_workers(where, spares, "spares")
     if start not in get_args(Start):
         raise SpecError(where, "start", start, " | ".join(map(repr, get_args(Start))))
     if shutdown is None:
@@ -160,17 +167,18 @@ def process(
         start=start,
         start_timeout=start_timeout,
         answer_within=answer_within,
+        spares=spares,
     )
 
 
-def check_workers(where: str, workers: object) -> None:
+def check_workers(where: str, workers: object, field: str = "workers") -> None:
     """Refuse what is no number of processes.
 
     Raises:
         SpecError: with `where` as its path.
     """
     if not isinstance(workers, int) or isinstance(workers, bool) or workers < 0:
-        raise SpecError(where, "workers", workers, WORKERS_RULE)
+        raise SpecError(where, field, workers, WORKERS_RULE)
 
 
 def _root_of(where: str, subtree: object) -> Supervisor:

@@ -12,6 +12,7 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
+from trouper.errors import type_name
 from trouper.events import WorkerEnded, WorkerStarted
 from trouper.supervision.child import Child
 from trouper.supervision.deadlines import GRACE
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("trouper")
 
+SETTLED = 0.1  # seconds for a worker that is up to do what waited for it, before a spare process is started
 OUTLIVED = 1.0  # seconds beyond `shutdown` for workers whose daemon is gone
 
 
@@ -106,15 +108,33 @@ class Staff(Ranks):
                     copies.put(cell.ref.box.popleft())
 
     @property
+    def leaving(self) -> bool:
+        """Whether nothing is to start any more."""
+        machine = self.machine
+        return not isinstance(machine, Dynamic) or machine.ending or self.world.stopping
+
+    @property
     def running(self) -> list[Worker]:
         return [node for node in self.nodes.values() if isinstance(node, Worker)]
 
     # -- what it takes to start one ----------------------------------------------------------------------------------
     def new_launcher(self) -> Launcher:
         spec, cargo = self.spec, self.cargo
-        main = main_module() if cargo is not None and b"__main__" in cargo else None
-        preload = modules_of(self.each.walk())
-        return Launcher(self.path, preload, main, spawn=spec.start == "spawn", grace=spec.subtree.shutdown + OUTLIVED)
+        daemon: Any = self.world.daemon
+        actors = [node.spec.definition for node in self.each.walk() if isinstance(node.spec, Child)]
+        terms = {
+            "group": self.path,
+            "main": main_module() if cargo is not None and b"__main__" in cargo else None,
+            "argv": sys.argv,
+            "flavours": {actor.flavour for actor in actors} - {"threading"},
+            "stop_within": spec.subtree.shutdown,
+            "stall_after": daemon.watchdog.stall_after,
+            "uvloop": daemon.new_loop is not None,
+            "levels": log_levels(),
+        }
+        preload, names = modules_of(self.each.walk()), [type_name(actor.cls) for actor in actors]
+        grace = spec.subtree.shutdown + OUTLIVED
+        return Launcher(self.path, preload, names, terms, spawn=spec.start == "spawn", grace=grace)
 
     def begin(self, generation: int) -> None:
         if self.cargo is None:
@@ -124,17 +144,11 @@ class Staff(Ranks):
 
     def order(self, worker: Worker, generation: int) -> dict[str, Any]:
         """What a process is told that is to be this worker."""
-        daemon: Any = self.world.daemon
         return {
             "path": worker.path,
             "worker_id": worker.number,
             "generation": generation,
             "tree": self.cargo,
-            "main": self.launcher.main,
-            "argv": sys.argv,
-            "stop_within": self.spec.subtree.shutdown,
-            "stall_after": daemon.watchdog.stall_after,
-            "uvloop": daemon.new_loop is not None,
             "levels": log_levels(),
             "listening": bool(self.world.bus.active),
         }
@@ -174,6 +188,18 @@ class Staff(Ranks):
     def on_started(self, node: Node, generation: int) -> None:
         super().on_started(node, generation)
         self.tell_started(cast("Worker", node))
+        if self.spec.spares:
+            self.control.call_later(SETTLED, self.keep_spares)
+
+    def keep_spares(self) -> None:
+        """Have processes wait for a place, unless others are on their way to theirs, or this ends."""
+        busy = self.rolling or not all(body.up for one in self.running for body in one.bodies)
+        if not (busy or self.leaving):
+            self.control.start_task(self.launcher.keep, (self.spec.spares,), lambda *_: None)
+
+    def ask_halt(self) -> None:
+        self.launcher.dismiss_spares()
+        super().ask_halt()
 
     def tell_started(self, worker: Worker) -> None:
         body = worker.body
@@ -199,8 +225,7 @@ class Staff(Ranks):
     # -- one after the other -----------------------------------------------------------------------------------------
     def roll(self, ticket: Slot[Any]) -> None:
         """Replace each process by one from a fresh forkserver, one after the other; `Daemon.restart_rolling`."""
-        machine = self.machine
-        if not isinstance(machine, Dynamic) or machine.ending or self.world.stopping:
+        if self.leaving:
             ticket.put(("shutting_down", None))
         elif self.rolling:
             ticket.put(("restarting", None))
@@ -219,6 +244,7 @@ class Staff(Ranks):
     def use(self, launcher: Launcher) -> None:
         """From now on all come out of this one."""
         before, self.launcher = self.launcher, launcher
+        before.dismiss_spares()
         self.no_longer_used(before)
 
     def not_replaced(self, worker: Worker, body: Body) -> None:
@@ -253,6 +279,7 @@ class Roll:
             staff.use(self.launcher)
         staff.rolling = False
         staff.no_longer_used(self.launcher)
+        staff.keep_spares()  # of the new forkserver
         self.ticket.put((word, None))
 
 
