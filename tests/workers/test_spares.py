@@ -117,8 +117,10 @@ async def test_a_rolling_restart_has_none_of_the_old_forkserver_replace_anybody(
     with stage() as heard:
         async with house(one_for_one(idlers(heard, spares=1)), WorkerStarted) as inside:
             [spare] = await watched.spares()
+            launcher = inside.launcher("/cpu")
             assert await inside.daemon.restart_rolling("/cpu") == "ok"
             await ended(spare)
+            await ended(launcher)
             [other] = await watched.spares(lambda launcher: launcher.spares[0].pid != spare)
             assert other in children(inside.launcher("/cpu"))
             assert await inside.pid("/cpu/0") != spare
