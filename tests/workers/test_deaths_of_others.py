@@ -18,6 +18,7 @@ from tests.workers.cast import Does, Idle, hang, have_children
 from tests.workers.house import Stage, children, ended, house, is_alive, kill, stage
 from trouper import WorkerEnded, WorkerStarted, child, one_for_one, process
 from trouper.workers.forkserver import Order
+from trouper.workers.spec import Start
 
 pytestmark = pytest.mark.once
 
@@ -72,9 +73,10 @@ async def test_what_a_worker_leaves_behind_ends_with_it_and_what_hides_ends_with
         await ended(hidden)
 
 
-async def test_a_worker_is_not_taken_for_dead_when_the_forkserver_is_killed() -> None:
+@pytest.mark.parametrize("start", ["forkserver", "spawn"])
+async def test_a_worker_is_not_taken_for_dead_when_the_forkserver_is_killed(start: Start) -> None:
     with stage() as heard:
-        tree = one_for_one(process(child(Idle, heard.path), workers=2, name="cpu", answer_within=2.0))
+        tree = one_for_one(process(child(Idle, heard.path), workers=2, name="cpu", answer_within=2.0, start=start))
         async with house(tree, WorkerEnded, WorkerStarted) as inside:
             before = [await inside.pid(f"/cpu/{number}") for number in (0, 1)]
             launcher = inside.launcher("/cpu")
@@ -89,6 +91,34 @@ async def test_a_worker_is_not_taken_for_dead_when_the_forkserver_is_killed() ->
             assert [event.path for event in inside.events] == ["/cpu/0", "/cpu/0"]
             assert await inside.pid("/cpu/1") == before[1]
             assert is_alive(before[1])
+
+
+UNPACKS = """
+from __future__ import annotations
+from tests.workers.cast import Late, Waits
+from trouper import child, one_for_one, process, run
+
+if __name__ == "__main__":
+    run(one_for_one(process(child(Waits, Late({stage!r})), name="cpu")))
+"""
+
+
+async def test_a_worker_ends_with_its_daemon_while_it_unpacks_its_tree_and_the_forkserver_is_dead() -> None:
+    with stage() as heard:
+        os.mkfifo(f"{heard.path}.pipe")
+        program = [sys.executable, "-c", UNPACKS.format(stage=heard.path)]
+        daemon = await trio.lowlevel.open_process(program, cwd=ROOT, stderr=-1)
+        try:
+            await heard.hear("unpacks")
+            [launcher] = children(daemon.pid)
+            [worker] = children(launcher)
+            kill(launcher)
+            await ended(launcher)
+            assert is_alive(worker)
+        finally:
+            daemon.kill()
+            await daemon.wait()
+        await ended(worker)
 
 
 IN_ITS_GROUP = """

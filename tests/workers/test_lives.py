@@ -27,12 +27,13 @@ from tests.workers.cast import (
     nothing,
     segfault,
 )
-from tests.workers.house import House, house, is_alive, kill, stage
+from tests.workers.house import PATIENCE, House, house, is_alive, kill, stage
 from trouper import (
     ActorEnded,
     Backoff,
     DaemonFailed,
     Limit,
+    Ref,
     RemoteError,
     Restarting,
     RestartLimitExceeded,
@@ -40,14 +41,18 @@ from trouper import (
     StartTimeout,
     Supervisor,
     SupervisorEnded,
+    Terminated,
     WorkerDied,
     WorkerEnded,
     WorkerStarted,
+    actor,
     child,
+    current,
     one_for_one,
     open_daemon,
     process,
 )
+from trouper.workers.spec import Start
 
 
 def group(deed: Callable[[str], object], stage: str, **options: Any) -> Supervisor:
@@ -215,6 +220,46 @@ async def test_what_fails_in_a_start_is_the_cause_of_the_failed_boot() -> None:
     died = failed.value.__cause__.__cause__
     assert isinstance(died, WorkerDied)
     assert "/constructs: the start failed" in str(died.__cause__)
+
+
+ENDS = 3
+
+
+@actor(flavour="trio")
+class Nurse:
+    """Watches one, and again whenever it hears of its end."""
+
+    patient: list[Ref[Any]]
+    heard: list[str]
+
+    async def on_start(self) -> None:
+        current(self).watch(self.patient[0])
+
+    async def receive(self, message: Terminated) -> None:
+        self.heard.append(str(message.reason))
+        if len(self.heard) < ENDS:
+            current(self).watch(self.patient[0])
+
+
+@pytest.mark.parametrize("start", ["forkserver", "spawn"])
+async def test_who_watches_an_actor_of_a_worker_that_comes_up_hears_of_no_end_before_there_is_one(start: Start) -> None:
+    with stage() as heard:
+        idle = child(Idle, heard.path)
+        group = process(idle, name="cpu", start=start)
+        async with house(one_for_one(group), WorkerStarted) as inside:
+            await heard.hear("up")
+            patient: list[Ref[Any]] = [group.copies(idle.ref).worker(0)]
+            ends: list[str] = []
+            await inside.daemon.start(child(Nurse, patient, ends))
+            for count in (1, 2):
+                kill(await inside.pid("/cpu/0"))
+                await inside.until(WorkerStarted, count=count)
+                await heard.hear("up")
+            assert await inside.daemon.terminate("/cpu/0/idle") == "ok"
+            with trio.fail_after(PATIENCE):
+                while len(ends) < ENDS:
+                    await trio.lowlevel.checkpoint()
+            assert ["LinkLost" in end for end in ends] == [True, True, False]
 
 
 async def test_limits_apply_to_each_one() -> None:

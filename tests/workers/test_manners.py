@@ -17,8 +17,8 @@ from typing import Any, Never, Self
 import pytest
 
 from tests.workers.cast import Does, Idle, ask_at_exit, say, say_at_exit
-from tests.workers.house import house, stage
-from trouper import actor, child, current, one_for_one, process
+from tests.workers.house import house, kill, stage
+from trouper import WorkerStarted, actor, child, current, one_for_one, process
 from trouper.daemon.process import SWITCH_INTERVAL
 
 
@@ -105,6 +105,26 @@ async def test_what_a_worker_logs_is_in_the_log_of_the_daemon_with_its_place(cap
     assert (record.process, record.processName, record.levelno) == (pid, "/cpu/1", logging.ERROR)
     assert record.exc_text is not None
     assert "in log_something" in record.exc_text
+
+
+def tell_level(me: Any) -> None:
+    say(me.stage, "level", logging.getLogger("app.that.is.noisy").level)
+    current(me).sleep_sync(600)
+
+
+async def test_a_level_that_was_taken_back_is_none_in_the_next_life_of_a_worker() -> None:
+    noisy = logging.getLogger("app.that.is.noisy")
+    noisy.setLevel(logging.DEBUG)
+    with stage() as heard:
+        group = process(child(Does, heard.path, tell_level), name="cpu")
+        async with house(one_for_one(group), WorkerStarted) as inside:
+            heard.cue()
+            assert await heard.hear("level") == [str(logging.DEBUG)]
+            noisy.setLevel(logging.NOTSET)
+            kill(await inside.pid("/cpu/0"))
+            await inside.until(WorkerStarted)
+            heard.cue()
+            assert await heard.hear("level") == ["0"]
 
 
 class Tint(str):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -99,9 +100,10 @@ async def test_a_spare_process_that_has_ended_itself_replaces_nobody(number: sig
             await watched.spares(lambda launcher: launcher.spares[0].pid != spare)
 
 
-async def test_that_of_a_dead_forkserver_replaces_nobody_for_it_has_no_guardian(watched: Watched) -> None:
+@pytest.mark.parametrize("start", ["forkserver", "spawn"])
+async def test_that_of_a_dead_forkserver_replaces_nobody_for_it_has_no_guardian(start: Start, watched: Watched) -> None:
     with stage() as heard:
-        async with house(one_for_one(idlers(heard, spares=1)), WorkerStarted) as inside:
+        async with house(one_for_one(idlers(heard, start=start, spares=1)), WorkerStarted) as inside:
             [spare] = await watched.spares()
             launcher = inside.launcher("/cpu")
             kill(launcher)
@@ -135,6 +137,66 @@ async def test_a_group_that_is_stopped_has_none_and_one_that_is_started_again_ha
             assert await inside.daemon.restart("/cpu") == "ok"
             [other] = await watched.spares(lambda launcher: launcher.spares[0].pid != spare)
             assert is_alive(other)
+
+
+async def test_one_that_comes_when_they_were_dismissed_is_dismissed_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    ask, asked, go_on = Launcher.ask, trio.Event(), threading.Event()
+    late: list[tuple[Launcher, Started | None]] = []
+
+    async def ask_late(launcher: Launcher) -> Started | None:
+        started = await ask(launcher)
+        if launcher.coming:
+            late.append((launcher, started))
+            token.run_sync_soon(asked.set)
+            await trio.to_thread.run_sync(go_on.wait)
+        return started
+
+    token = trio.lowlevel.current_trio_token()
+    monkeypatch.setattr(Launcher, "ask", ask_late)
+    with stage() as heard:
+        async with house(one_for_one(idlers(heard, spares=1))):
+            with trio.fail_after(PATIENCE):
+                await asked.wait()
+            [(launcher, started)] = late
+            assert started is not None
+            launcher.dismiss_spares()
+            go_on.set()
+            await ended(started.pid)
+            assert not launcher.spares
+
+
+async def test_spares_and_workers_are_asked_for_at_the_same_time() -> None:
+    terms: dict[str, Any] = {
+        "group": "/cpu",
+        "preload": [],
+        "main": None,
+        "argv": [],
+        "flavours": set(),
+        "stop_within": 5.0,
+        "stall_after": 5.0,
+        "uvloop": False,
+        "levels": {},
+    }
+    launcher = Launcher("/cpu", [], terms, spawn=False, grace=1.0)
+    started: list[Started] = []
+
+    async def start(after: int) -> None:
+        for _ in range(after):
+            await trio.lowlevel.checkpoint()
+        started.append(await launcher.start())
+
+    (await launcher.start()).dismiss()
+    for after in range(8):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(launcher.keep, 2)
+            nursery.start_soon(launcher.keep, 2)
+            nursery.start_soon(start, after)
+            nursery.start_soon(start, after)
+        launcher.dismiss_spares()
+    assert len({one.pid for one in started}) == 16
+    for one in started:
+        one.dismiss()
+    await launcher.close()
 
 
 def put(file: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import signal
@@ -17,6 +18,8 @@ from tests.daemon.program import Program
 from tests.workers.cast import Idle
 from tests.workers.house import Stage, command_of, house, stage
 from trouper import child, one_for_one, process
+from trouper.daemon.process import GC_THRESHOLD
+from trouper.workers.spec import Start
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.once
@@ -113,6 +116,41 @@ async def test_where_an_import_leaves_a_thread_workers_are_new_interpreters_inst
             assert sorted(notes.importers) == sorted([os.getpid(), launcher, *pids])
     finally:
         module.over.set()
+
+
+RESTLESS = """
+import gc, signal
+
+signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+gc.set_threshold(123)
+note(f"imported in {threading.current_thread().name}")
+
+class HowMany(Request[int]):
+    '''At how many objects do you collect?'''
+
+@actor(flavour="threading")
+class Collects:
+    def receive(self, message: HowMany) -> int:
+        return gc.get_threshold()[0]
+"""
+
+
+@pytest.mark.parametrize("start", ["forkserver", "spawn"])
+async def test_modules_are_imported_in_the_main_thread_of_a_process_and_its_collector_is_tuned_after_that(
+    start: Start, notes: Notes
+) -> None:
+    before, handler = gc.get_threshold(), signal.getsignal(signal.SIGUSR2)
+    try:
+        module = notes.module(f"restless_{start}", RESTLESS)
+    finally:
+        gc.set_threshold(*before)
+        signal.signal(signal.SIGUSR2, handler)
+    collects = child(module.Collects)
+    async with house(one_for_one(process(collects, name="cpu", start=start))):
+        assert await collects.ref.ask(module.HowMany()) == GC_THRESHOLD[0]
+    imports = [what for _, what in notes.taken if what.startswith("imported")]
+    assert len(imports) >= 2
+    assert set(imports) == {"imported in MainThread"}
 
 
 TITLES = """

@@ -20,7 +20,7 @@ import sys
 from contextlib import suppress
 from functools import partial
 from math import isfinite
-from threading import Event
+from threading import Event, Thread
 from time import sleep
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +38,7 @@ from trouper.logs.whose import ActorFilter
 from trouper.workers.cargo import unpack
 from trouper.workers.channel import Channel
 from trouper.workers.exchange import Exchange
-from trouper.workers.forkserver import retitle
+from trouper.workers.forkserver import preload, retitle
 from trouper.workers.main_module import import_main
 from trouper.workers.portable import tell_event, tell_value
 from trouper.workers.spec import refuse_nested
@@ -73,11 +73,11 @@ class Worker(Daemon):
     """
 
     def __init__(self, terms: dict[str, Any], parent: Channel, data: socket.socket) -> None:
-        self.terms, self.parent = terms, parent
+        self.terms, self.parent, self.data = terms, parent, data
         self.number: int | None = None
         self.listening: Subscription | None = None
         self.exchange = exchange = Exchange()
-        home = exchange.office.home = exchange.peer("the daemon")
+        self.home = exchange.office.home = exchange.peer("the daemon")
         super().__init__(
             stop_within=terms["stop_within"],
             stall_after=terms["stall_after"],
@@ -85,7 +85,6 @@ class Worker(Daemon):
             thread_lane=partial(WiredLane, wire=exchange.wire),
         )
         exchange.bind(self.world)
-        home.attach(data)
         self.ready.wake_by(self.tell_ready)
 
     @property
@@ -99,9 +98,9 @@ class Worker(Daemon):
                 self.open_lane(flavour)
 
     def ordered(self, order: dict[str, Any]) -> None:
-        """In the thread that reads: this is what it is to run. Classes of the user's are imported here."""
+        """In a thread of its own, for it may take long: unpack what it is to run."""
         retitle(f"trouper: worker {order['path']}")
-        set_levels(order["levels"])
+        set_levels({**dict.fromkeys(self.terms["levels"], logging.NOTSET), **order["levels"]})
         try:
             placed = placed_at(order["path"], unpack(order["tree"], self.exchange.outside))
         except BaseException as error:  # noqa: BLE001 - whatever the user's classes do when they are made anew
@@ -115,11 +114,14 @@ class Worker(Daemon):
             self.number, self.generation, self.began = order["worker_id"], order["generation"], self.world.clock()
             self.plant(placed)
             self.listen(wanted=order["listening"])
+            self.home.attach(self.data)  # now that there is somebody to be found
             super().begin()
 
     def cannot_begin(self, error: BaseException) -> None:
-        self.cause, self.code = error, WRONG_TREE
-        self.leave()
+        """In the control lane: what was to be run cannot be unpacked."""
+        if self.stop_why is None:
+            self.cause, self.code = error, WRONG_TREE
+            self.leave()
 
     def _start(self, child: Child[Any] | Supervisor, under: str) -> Slot[tuple[str, Reason | None]]:
         refuse_nested(self.root.path, child)
@@ -139,7 +141,7 @@ class Worker(Daemon):
     def hear(self, message: tuple[Any, ...]) -> None:
         match message:
             case ("order", order):
-                self.ordered(order)
+                Thread(target=self.ordered, args=(order,), name="trouper unpacks", daemon=True).start()
             case ("ping",):
                 self.control.post(self.answer_ping)
             case ("listening", wanted):
@@ -318,6 +320,7 @@ def main(link: int, data: int, guard: int) -> NoReturn:
     log_to(channel, terms["levels"])
     parent = Parent(channel)
     try:
+        preload(terms["preload"], None)
         if terms["main"] is not None:
             import_main(*terms["main"])
         daemon = Worker(terms, channel, socket.socket(fileno=data))
@@ -325,20 +328,24 @@ def main(link: int, data: int, guard: int) -> NoReturn:
         channel.send("failed", tell(error))
         channel.flush(FLUSH)
         end_process(WRONG_TREE)
-    parent.is_for(daemon)
-    live(daemon)
+    live(daemon, parent)
 
 
-def live(daemon: Worker) -> NoReturn:
+def live(daemon: Worker, parent: Parent) -> NoReturn:
     """Run it as `run` does, until its end."""
-    tune()  # again, for the main module of the program was imported meanwhile
+    tune()  # again, for modules of the user's were imported meanwhile
     daemon.on_deadline = daemon.leave_late
     stall_after = daemon.watchdog.stall_after
     if isfinite(stall_after) and has_file(sys.stderr):
         daemon.watchdog.each_round = partial(faulthandler.dump_traceback_later, 3 * stall_after)
     signals = Signals(daemon, HEARD_BY_THE_PARENT)
+
+    def begun() -> None:
+        signals.listen()
+        parent.is_for(daemon)
+
     try:
-        trio.run(daemon.main, signals.listen)
+        trio.run(daemon.main, begun)
     except BaseException as error:  # noqa: BLE001 - a bug of ours must not pass for a clean end
         daemon.cause, daemon.code = error, FAILED
     daemon.leave()

@@ -158,6 +158,7 @@ class MailboxTypes:
 
 
 KNOWN: Final[WeakKeyDictionary[Definition, MailboxTypes]] = WeakKeyDictionary()
+"""Of the whole process, for it says nothing but what the classes do, and is to be inherited by forks."""
 
 
 def mailbox_types(definition: Definition, path: str) -> MailboxTypes:

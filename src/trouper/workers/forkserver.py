@@ -120,6 +120,7 @@ class Forkserver:
 
     def __init__(self, control: int, order: Order) -> None:
         self.control = socket.socket(fileno=control)
+        self.control.set_inheritable(False)  # its end is that of this process, also where workers are new interpreters
         self.order = order
         self.daemon = os.pidfd_open(order.daemon)
         self.orphaned = os.getppid() != order.daemon

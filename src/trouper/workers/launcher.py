@@ -87,10 +87,9 @@ class Launcher:
 
     Args:
         name: the path of the group.
-        preload: modules that it imports.
-        actors: the names of classes in them, which the workers run.
-        terms: what each process is told first; its `main` is how it imports what runs as `__main__` here, if the
-            workers need that.
+        actors: the names of the classes that the workers run.
+        terms: what each process is told first. Its `preload` are modules that the forkserver imports for all, its
+            `main` is how it imports what runs as `__main__` here, if the workers need that.
         spawn: whether a worker is a new interpreter.
         grace: seconds for the workers to end by themselves after this process.
     """
@@ -98,21 +97,20 @@ class Launcher:
     def __init__(
         self,
         name: str,
-        preload: Sequence[str],
         actors: Sequence[str],
         terms: dict[str, Any],
         *,
         spawn: bool,
         grace: float,
     ) -> None:
-        self.name, self.preload, self.actors = name, list(preload), list(actors)
+        self.name, self.actors = name, list(actors)
         self.terms, self.spawn, self.grace = terms, spawn, grace
         self.control: socket.socket | None = None
         self.process: subprocess.Popen[bytes] | None = None
-        self.opening = trio.Lock()
+        self.turn = trio.Lock()  # to start it, or to ask it for something
         self.users = 0  # processes that came out of it and are somebody's, and those that are to
         self.spares: deque[Started] = deque()
-        self.coming = 0  # spares that are asked for
+        self.coming = self.wanted = 0  # spares that are asked for, and how many there are to be
 
     async def start(self) -> Started:
         """Return a process: a spare, or a new one. To cancel that leaves none behind.
@@ -126,7 +124,7 @@ class Launcher:
                 return spare
             spare.dismiss()
         for _ in range(2):  # the forkserver may have died long ago, and that is found out now
-            async with self.opening:
+            async with self.turn:
                 if self.control is None:
                     await self.open()
             started = await self.ask()
@@ -141,11 +139,12 @@ class Launcher:
 
     async def keep(self, spares: int) -> None:
         """See to it that there are so many spares, if the forkserver lives."""
-        control = self.control
+        self.wanted = spares
         for dead in [spare for spare in self.spares if is_readable(spare.pidfd)]:
             self.spares.remove(dead)
             dead.dismiss()
-        while control is not None and len(self.spares) + self.coming < spares:
+        while len(self.spares) + self.coming < self.wanted:
+            control = self.control
             self.coming += 1
             try:
                 spare = await self.ask()
@@ -156,13 +155,13 @@ class Launcher:
                 self.coming -= 1
             if spare is None:
                 return
-            if self.control is not control:  # it was closed meanwhile
+            if self.control is control and len(self.spares) < self.wanted:
+                self.spares.append(spare)
+            else:  # they were dismissed meanwhile
                 spare.dismiss()
-                return
-            self.spares.append(spare)
 
     async def ask(self) -> Started | None:
-        """One request; None if the forkserver is dead."""
+        """Have one more process; None if the forkserver is dead."""
         control = self.control
         if control is None:
             return None
@@ -172,16 +171,19 @@ class Launcher:
         kept = False
         try:
             with far_link, far_data, far_report:
-                await trio.lowlevel.wait_writable(control)
                 far = [far_link.fileno(), far_data.fileno(), far_report.fileno()]
-                socket.send_fds(control, [REQUEST], far)
+                async with self.turn:
+                    await trio.lowlevel.wait_writable(control)
+                    socket.send_fds(control, [REQUEST], far)
             await trio.lowlevel.wait_readable(report)
             word, fds, _, _ = socket.recv_fds(report, ANSWER, 1)
             if word.startswith(b"!"):
                 raise Failure(self.name, f"no process could be started: {word[1:].decode()}")
-            kept = bool(word)
-            if not kept:
+            if not word:
                 return None
+            if not fds:
+                raise Failure(self.name, "no process can be known: too many open files")
+            kept = True
             channel = Channel(link, f"trouper {self.name}")
             channel.send("terms", self.terms)
             return Started(int(word), fds[0], channel, data, report)
@@ -209,7 +211,7 @@ class Launcher:
         path = [str(Path.cwd()) if entry == "" else entry for entry in sys.path]
         again = PROLOGUE.format(path=path, module="trouper.daemon.worker")
         command = [*python, again]
-        known = self.preload, self.actors, self.terms["main"]
+        known = self.terms["preload"], self.actors, self.terms["main"]
         order = Order(self.name, os.getpid(), *known, sys.argv, command, self.spawn, self.grace)
         text = PROLOGUE.format(path=path, module="trouper.workers.forkserver")
         text += f", Order; main({control.fileno()}, Order(*{tuple(order)!r}))"
@@ -222,6 +224,7 @@ class Launcher:
         control, process = self.control, self.process
         self.control = self.process = None
         if control is not None:
+            trio.lowlevel.notify_closing(control)
             control.close()
         if process is not None:
             with suppress(ProcessLookupError):  # a host that reaps whatever ends has taken it
@@ -229,6 +232,8 @@ class Launcher:
             process.wait()
 
     def dismiss_spares(self) -> None:
+        """Have none from now on, until some are wanted again."""
+        self.wanted = 0
         while self.spares:
             self.spares.popleft().dismiss()
 

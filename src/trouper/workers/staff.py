@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from trouper.actors.world import Boss, World
-    from trouper.lanes.lane import Lane
+    from trouper.lanes.lane import Lane, Timer
     from trouper.lanes.slot import Slot
     from trouper.lanes.trio_lane import TrioLane
     from trouper.reasons import Reason
@@ -69,6 +69,7 @@ class Staff(Ranks):
         self.cargo: bytes | None = None
         self.launcher = self.new_launcher()
         self.rolling = False
+        self.settling: Timer | None = None  # the last of them is up, and is given a moment
         for number in range(1, self.spec.workers + 1):
             self.declare(number)
         for node in self.each.walk():
@@ -124,6 +125,7 @@ class Staff(Ranks):
         actors = [node.spec.definition for node in self.each.walk() if isinstance(node.spec, Child)]
         terms = {
             "group": self.path,
+            "preload": modules_of(self.each.walk()),
             "main": main_module() if cargo is not None and b"__main__" in cargo else None,
             "argv": sys.argv,
             "flavours": {actor.flavour for actor in actors} - {"threading"},
@@ -132,9 +134,8 @@ class Staff(Ranks):
             "uvloop": daemon.new_loop is not None,
             "levels": log_levels(),
         }
-        preload, names = modules_of(self.each.walk()), [type_name(actor.cls) for actor in actors]
-        grace = spec.subtree.shutdown + OUTLIVED
-        return Launcher(self.path, preload, names, terms, spawn=spec.start == "spawn", grace=grace)
+        names, grace = [type_name(actor.cls) for actor in actors], spec.subtree.shutdown + OUTLIVED
+        return Launcher(self.path, names, terms, spawn=spec.start == "spawn", grace=grace)
 
     def begin(self, generation: int) -> None:
         if self.cargo is None:
@@ -189,7 +190,9 @@ class Staff(Ranks):
         super().on_started(node, generation)
         self.tell_started(cast("Worker", node))
         if self.spec.spares:
-            self.control.call_later(SETTLED, self.keep_spares)
+            if self.settling is not None:
+                self.settling.cancel()
+            self.settling = self.control.call_later(SETTLED, self.keep_spares)
 
     def keep_spares(self) -> None:
         """Have processes wait for a place, unless others are on their way to theirs, or this ends."""
@@ -279,7 +282,7 @@ class Roll:
             staff.use(self.launcher)
         staff.rolling = False
         staff.no_longer_used(self.launcher)
-        staff.keep_spares()  # of the new forkserver
+        staff.keep_spares()
         self.ticket.put((word, None))
 
 

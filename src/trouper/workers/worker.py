@@ -202,7 +202,7 @@ class Worker(Elsewhere):
         return self.staff.order(self, body.generation)
 
     def body_is_up(self, body: Body) -> None:
-        body.tell("listening", bool(self.staff.world.bus.active))  # what came before its daemon was there is not heard
+        body.tell("listening", bool(self.staff.world.bus.active))  # it may have changed since the order was made
         if body is self.coming:
             if body.deadline is not None:
                 body.deadline.cancel()
