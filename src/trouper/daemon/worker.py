@@ -20,6 +20,7 @@ import sys
 from contextlib import suppress
 from functools import partial
 from math import isfinite
+from queue import SimpleQueue
 from threading import Event, Thread
 from time import sleep
 from typing import TYPE_CHECKING, Any
@@ -73,11 +74,12 @@ class Worker(Daemon):
     """
 
     def __init__(self, terms: dict[str, Any], parent: Channel, data: socket.socket) -> None:
-        self.terms, self.parent, self.data = terms, parent, data
+        self.terms, self.parent = terms, parent
+        self.orders: SimpleQueue[dict[str, Any]] = SimpleQueue()
         self.number: int | None = None
         self.listening: Subscription | None = None
         self.exchange = exchange = Exchange()
-        self.home = exchange.office.home = exchange.peer("the daemon")
+        home = exchange.office.home = exchange.peer("the daemon")
         super().__init__(
             stop_within=terms["stop_within"],
             stall_after=terms["stall_after"],
@@ -85,6 +87,7 @@ class Worker(Daemon):
             thread_lane=partial(WiredLane, wire=exchange.wire),
         )
         exchange.bind(self.world)
+        self.link = home.attach(data, deaf=True)  # for nobody is there yet who could be found
         self.ready.wake_by(self.tell_ready)
 
     @property
@@ -93,12 +96,14 @@ class Worker(Daemon):
 
     def begin(self) -> None:
         """The lanes come up; the tree begins with the order."""
+        Thread(target=self.obey, name="trouper unpacks", daemon=True).start()
         if self.stop_why is None:
             for flavour in self.terms["flavours"]:
                 self.open_lane(flavour)
 
-    def ordered(self, order: dict[str, Any]) -> None:
+    def obey(self) -> None:
         """In a thread of its own, for it may take long: unpack what it is to run."""
+        order = self.orders.get()
         retitle(f"trouper: worker {order['path']}")
         set_levels({**dict.fromkeys(self.terms["levels"], logging.NOTSET), **order["levels"]})
         try:
@@ -114,7 +119,7 @@ class Worker(Daemon):
             self.number, self.generation, self.began = order["worker_id"], order["generation"], self.world.clock()
             self.plant(placed)
             self.listen(wanted=order["listening"])
-            self.home.attach(self.data)  # now that there is somebody to be found
+            self.link.listen()
             super().begin()
 
     def cannot_begin(self, error: BaseException) -> None:
@@ -141,7 +146,7 @@ class Worker(Daemon):
     def hear(self, message: tuple[Any, ...]) -> None:
         match message:
             case ("order", order):
-                Thread(target=self.ordered, args=(order,), name="trouper unpacks", daemon=True).start()
+                self.orders.put(order)
             case ("ping",):
                 self.control.post(self.answer_ping)
             case ("listening", wanted):

@@ -149,12 +149,13 @@ class Peer:
                     cell.attach(self.link)
         return cell.ref
 
-    def attach(self, sock: socket, *, held: bool = False) -> Link:
+    def attach(self, sock: socket, *, held: bool = False, deaf: bool = False) -> Link:
         """The process is there: use this socket, which is connected to it. What waits in boxes goes out.
 
         Args:
             sock: a stream.
             held: whether that waits for `release`.
+            deaf: whether nothing is heard until the link is told to `listen`.
         """
         link = Link(sock, self.wire, self.hear, self.lost)
         with self.binding:
@@ -165,7 +166,7 @@ class Peer:
         for cell in list(self.cells.values()):
             if cell.ref in self.world.watching.watched:
                 self.watch(cell)
-        self.wire.attach(link)
+        self.wire.attach(link, deaf=deaf)
         return link
 
     def release(self) -> None:
