@@ -104,9 +104,9 @@ class Worker(Daemon):
     def obey(self) -> None:
         """In a thread of its own, for it may take long: unpack what it is to run."""
         order = self.orders.get()
-        retitle(f"trouper: worker {order['path']}")
-        set_levels({**dict.fromkeys(self.terms["levels"], logging.NOTSET), **order["levels"]})
         try:
+            retitle(f"trouper: worker {order['path']}")
+            set_levels({**dict.fromkeys(self.terms["levels"], logging.NOTSET), **order["levels"]})
             placed = placed_at(order["path"], unpack(order["tree"], self.exchange.outside))
         except BaseException as error:  # noqa: BLE001 - whatever the user's classes do when they are made anew
             self.control.post(self.cannot_begin, error)
