@@ -125,6 +125,35 @@ async def test_whoever_is_asked_from_outside_is_the_worker_whose_turn_it_is() ->
         assert await desk.book.ref.ask(HowOften()) == {0: 4, 1: 4}
 
 
+class Curious:
+    """What asks when it is made anew in a worker."""
+
+    def __init__(self, book: Ref[Start], answer: int = 0) -> None:
+        self.book, self.answer = book, answer
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return made_anew, (self.book,)
+
+
+def made_anew(book: Ref[Start]) -> Curious:
+    return Curious(book, book.ask_sync(Start()))
+
+
+@actor(flavour="trio")
+class Told:
+    curious: Curious
+
+    async def receive(self, message: WhoIs) -> int:
+        return self.curious.answer
+
+
+async def test_what_is_unpacked_in_a_worker_may_ask_the_daemon() -> None:
+    book = child(Book)
+    told = child(Told, Curious(book.ref))
+    async with house(one_for_one(book, process(told, name="desk"))):
+        assert await told.ref.ask(WhoIs()) == 40
+
+
 async def test_one_that_was_terminated_in_a_worker_keeps_its_turn_and_refuses_what_it_is_given() -> None:
     desk = Desk(2)
     async with house(desk.tree, DeadLetter) as inside:

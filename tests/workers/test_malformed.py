@@ -38,7 +38,7 @@ encode = msgspec.msgpack.encode
 BATCH = Batch([1, 2, 3], {"a": [1.5, None]}, (3, "x"), Colour.BLUE, "b", Place(1, Place(2)), b"data")
 
 
-def nothing(*_: object, **__: object) -> None: ...
+def nothing(*_: object) -> None: ...
 
 
 def fake(**parts: Any) -> Any:

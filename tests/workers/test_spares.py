@@ -86,6 +86,16 @@ async def test_there_are_as_many_as_are_wanted_and_scale_takes_them(watched: Wat
             assert set(spares) < set(workers)
 
 
+async def test_there_is_another_also_where_the_worker_that_took_it_was_not_wanted_after_all(watched: Watched) -> None:
+    with stage() as heard:
+        async with house(one_for_one(idlers(heard, spares=1)), WorkerEnded) as inside:
+            [spare] = await watched.spares()
+            assert await inside.daemon.scale("/cpu", 2) == "ok"
+            assert await inside.daemon.scale("/cpu", 1) == "ok"
+            await ended(spare)
+            await watched.spares(lambda launcher: launcher.spares[0].pid != spare)
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 async def test_a_spare_process_that_has_ended_itself_replaces_nobody(number: signal.Signals, watched: Watched) -> None:
     with stage() as heard:
@@ -165,7 +175,7 @@ async def test_one_that_comes_when_they_were_dismissed_is_dismissed_too(monkeypa
             assert not launcher.spares
 
 
-async def test_spares_and_workers_are_asked_for_at_the_same_time() -> None:
+def new_launcher() -> Launcher:
     terms: dict[str, Any] = {
         "group": "/cpu",
         "preload": [],
@@ -177,7 +187,36 @@ async def test_spares_and_workers_are_asked_for_at_the_same_time() -> None:
         "uvloop": False,
         "levels": {},
     }
-    launcher = Launcher("/cpu", [], terms, spawn=False, grace=1.0)
+    return Launcher("/cpu", [], terms, spawn=False, grace=1.0)
+
+
+@pytest.mark.parametrize("count", [1, 2, 8])
+async def test_all_that_are_asked_of_a_dead_forkserver_come_out_of_one_other(count: int) -> None:
+    launcher = new_launcher()
+    (await launcher.start()).dismiss()
+    before = launcher.process
+    assert before is not None
+    kill(before.pid)
+    await ended(before.pid)
+    started: list[Started] = []
+
+    async def start() -> None:
+        started.append(await launcher.start())
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(count):
+            nursery.start_soon(start)
+    after = launcher.process
+    assert after is not None
+    assert sorted(children(after.pid)) == sorted(one.pid for one in started)
+    assert len(started) == count
+    for one in started:
+        one.dismiss()
+    await launcher.close()
+
+
+async def test_spares_and_workers_are_asked_for_at_the_same_time() -> None:
+    launcher = new_launcher()
     started: list[Started] = []
 
     async def start(after: int) -> None:

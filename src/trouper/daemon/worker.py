@@ -78,8 +78,9 @@ class Worker(Daemon):
         self.orders: SimpleQueue[dict[str, Any]] = SimpleQueue()
         self.number: int | None = None
         self.listening: Subscription | None = None
+        self.audience = False  # in the daemon
         self.exchange = exchange = Exchange()
-        home = exchange.office.home = exchange.peer("the daemon")
+        self.home = home = exchange.office.home = exchange.peer("the daemon")
         super().__init__(
             stop_within=terms["stop_within"],
             stall_after=terms["stall_after"],
@@ -87,7 +88,8 @@ class Worker(Daemon):
             thread_lane=partial(WiredLane, wire=exchange.wire),
         )
         exchange.bind(self.world)
-        self.link = home.attach(data, deaf=True)  # for nobody is there yet who could be found
+        home.wait_for_tree()
+        home.attach(data)
         self.ready.wake_by(self.tell_ready)
 
     @property
@@ -96,8 +98,8 @@ class Worker(Daemon):
 
     def begin(self) -> None:
         """The lanes come up; the tree begins with the order."""
-        Thread(target=self.obey, name="trouper unpacks", daemon=True).start()
         if self.stop_why is None:
+            Thread(target=self.obey, name="trouper unpacks", daemon=True).start()
             for flavour in self.terms["flavours"]:
                 self.open_lane(flavour)
 
@@ -118,8 +120,8 @@ class Worker(Daemon):
         if self.stop_why is None:
             self.number, self.generation, self.began = order["worker_id"], order["generation"], self.world.clock()
             self.plant(placed)
-            self.listen(wanted=order["listening"])
-            self.link.listen()
+            self.home.tree_is_there()
+            self.listen(wanted=self.audience)
             super().begin()
 
     def cannot_begin(self, error: BaseException) -> None:
@@ -146,6 +148,7 @@ class Worker(Daemon):
     def hear(self, message: tuple[Any, ...]) -> None:
         match message:
             case ("order", order):
+                self.control.post(partial(self.listen, wanted=order["listening"]))
                 self.orders.put(order)
             case ("ping",):
                 self.control.post(self.answer_ping)
@@ -193,8 +196,9 @@ class Worker(Daemon):
         return slot
 
     def listen(self, *, wanted: bool) -> None:
-        """Tell the parent of events, if anybody listens there."""
-        if wanted and self.listening is None:
+        """Tell the parent of events, if anybody listens there, and there is something to tell of."""
+        self.audience = wanted
+        if wanted and self.listening is None and self.number is not None:
             self.listening = self.subscribe(self.tell_event)
         elif not wanted and self.listening is not None:
             self.listening.close()

@@ -151,6 +151,7 @@ class Forkserver:
         if not request:
             return False
         *links, report = fds
+        os.set_inheritable(report, False)  # noqa: FBT003 - the os module wants it so
         with socket.socket(fileno=report) as told:
             # a stop that comes before the worker listens waits until it can be heard
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})

@@ -88,8 +88,8 @@ class Launcher:
     Args:
         name: the path of the group.
         actors: the names of the classes that the workers run.
-        terms: what each process is told first. Its `preload` are modules that the forkserver imports for all, its
-            `main` is how it imports what runs as `__main__` here, if the workers need that.
+        terms: what each process is told first. Its `preload` are modules that it imports, its `main` is how it
+            imports what runs as `__main__` here, if the workers need that.
         spawn: whether a worker is a new interpreter.
         grace: seconds for the workers to end by themselves after this process.
     """
@@ -127,10 +127,12 @@ class Launcher:
             async with self.turn:
                 if self.control is None:
                     await self.open()
+            control = self.control
             started = await self.ask()
             if started is not None:
                 return started
-            await self.close()
+            if self.control is control:  # else somebody has found that out before
+                await self.close()
         raise Failure(self.name, "the process that starts its workers dies")
 
     def is_dead(self) -> bool:
@@ -173,6 +175,8 @@ class Launcher:
             with far_link, far_data, far_report:
                 far = [far_link.fileno(), far_data.fileno(), far_report.fileno()]
                 async with self.turn:
+                    if self.control is not control:  # it was found dead meanwhile
+                        return None
                     await trio.lowlevel.wait_writable(control)
                     socket.send_fds(control, [REQUEST], far)
             await trio.lowlevel.wait_readable(report)
@@ -184,6 +188,7 @@ class Launcher:
             if not fds:
                 raise Failure(self.name, "no process can be known: too many open files")
             kept = True
+            os.set_inheritable(fds[0], False)  # noqa: FBT003 - the os module wants it so
             channel = Channel(link, f"trouper {self.name}")
             channel.send("terms", self.terms)
             return Started(int(word), fds[0], channel, data, report)

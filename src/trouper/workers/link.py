@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from contextlib import suppress
 from select import EPOLLIN, EPOLLOUT, epoll
 from threading import Lock, Thread, get_ident
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -180,11 +179,6 @@ class Link:
             else:
                 return
 
-    def listen(self) -> None:
-        """Hear what has come, and comes; of one that was attached as deaf."""
-        with suppress(OSError, ValueError):  # it has ended meanwhile
-            self.wire.watch(self, EPOLLIN)
-
     def close(self) -> None:
         """End it, after what is written already; `lost` is called as at the end of the stream."""
         self.wire.do(self.wire.end_one, self)
@@ -265,10 +259,10 @@ class Wire:
         """Start the thread; once."""
         self.thread.start()
 
-    def attach(self, link: Link, *, deaf: bool = False) -> None:
-        """Read from this link from now on, or notice its end alone."""
+    def attach(self, link: Link) -> None:
+        """Read from this link from now on."""
         self.links[link.sock.fileno()] = link
-        self.sockets.register(link.sock.fileno(), 0 if deaf else EPOLLIN)
+        self.sockets.register(link.sock.fileno(), EPOLLIN)
         self.wake(link)
 
     def wake(self, link: Link) -> None:

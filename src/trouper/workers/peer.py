@@ -112,6 +112,7 @@ class Peer:
         self.link: Link | None = None
         self.over = False
         self.held = False  # nothing goes out of the boxes here, though there is a link
+        self.early: list[tuple[int, str]] | None = None  # watches of who is to be here once there is a tree
         self.decoders: dict[Definition, tuple[Reader, Reader]] = {}
         self.readers: dict[type, Reader] = {}
         self.begin()
@@ -149,13 +150,12 @@ class Peer:
                     cell.attach(self.link)
         return cell.ref
 
-    def attach(self, sock: socket, *, held: bool = False, deaf: bool = False) -> Link:
+    def attach(self, sock: socket, *, held: bool = False) -> Link:
         """The process is there: use this socket, which is connected to it. What waits in boxes goes out.
 
         Args:
             sock: a stream.
             held: whether that waits for `release`.
-            deaf: whether nothing is heard until the link is told to `listen`.
         """
         link = Link(sock, self.wire, self.hear, self.lost)
         with self.binding:
@@ -166,8 +166,19 @@ class Peer:
         for cell in list(self.cells.values()):
             if cell.ref in self.world.watching.watched:
                 self.watch(cell)
-        self.wire.attach(link, deaf=deaf)
+        self.wire.attach(link)
         return link
+
+    def wait_for_tree(self) -> None:
+        """Nobody stands here yet who could be watched."""
+        self.early = []
+
+    def tree_is_there(self) -> None:
+        """Begin to watch whom the other process wants to watch."""
+        with self.wire.reading:
+            early, self.early = self.early, None
+            for number, path in early or ():
+                self.begin_watch(number, path)
 
     def release(self) -> None:
         """What waits in boxes goes out from now on."""
@@ -352,6 +363,12 @@ class Peer:
 
     def on_watch(self, _channel: int, number: int, body: memoryview) -> None:
         [path] = self.names(body, 1)
+        if self.early is None:
+            self.begin_watch(number, path)
+        else:
+            self.early.append((number, path))
+
+    def begin_watch(self, number: int, path: str) -> None:
         ref = self.local(path)
         if ref is None or ref.cell is None:
             self.ended(number, Reason("shutdown", None, "there is no such actor"))

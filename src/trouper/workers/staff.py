@@ -158,6 +158,7 @@ class Staff(Ranks):
         """One process less came out of it; one that was replaced ends with the last of them."""
         if launcher is not self.launcher and launcher.users == 0:
             self.control.start_task(launcher.close, (), lambda *_: None)
+        self.keep_spares_soon()
 
     # -- what they tell ----------------------------------------------------------------------------------------------
     def heard(self, worker: Worker, message: tuple[Any, ...]) -> None:
@@ -189,6 +190,10 @@ class Staff(Ranks):
     def on_started(self, node: Node, generation: int) -> None:
         super().on_started(node, generation)
         self.tell_started(cast("Worker", node))
+        self.keep_spares_soon()
+
+    def keep_spares_soon(self) -> None:
+        """Others have come or gone: a spare may be missing."""
         if self.spec.spares:
             if self.settling is not None:
                 self.settling.cancel()
