@@ -158,7 +158,7 @@ def test_services_stand_beside_worker_processes_and_stop_before_them(flavour: Fl
 
 
 PROGRAM = """
-import threading, time
+import threading
 import trio
 from trouper import current, default_services, run, service
 
@@ -173,7 +173,7 @@ class One:
         {on_stop}
 
 def hangs():
-    time.sleep(1e3)
+    threading.Event().wait()
 
 One()
 default_services.adopt(hangs, flavour="threading", name="two")

@@ -279,7 +279,7 @@ class SlowToStop:
 
 
 async def wait_long() -> None:
-    await asyncio.sleep(1000)
+    await asyncio.get_running_loop().create_future()
 
 
 @actor(flavour="asyncio", start_timeout=60.0)
@@ -392,7 +392,7 @@ class WaitsInTrio:
 
 
 async def wait_in_trio() -> None:
-    await trio.sleep(1000)
+    await trio.sleep_forever()
 
 
 @actor(flavour="asyncio")
@@ -503,7 +503,7 @@ slow_to_start = one_for_one(child(Idle), child(SlowToStart))
 
 def block(how: str) -> None:
     if how == "sleep":
-        time.sleep(30)
+        threading.Event().wait()
     elif how == "spin":
         while True:
             pass

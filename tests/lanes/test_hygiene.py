@@ -13,6 +13,7 @@ import pytest
 import trio
 from trio._core._parking_lot import GLOBAL_PARKING_LOT_BREAKER
 
+from tests.actors.stage import wait_for_ever
 from tests.lanes.company import Call, Place, Theatre, asyncio_places, every_place, settled, trio_places
 from trouper import Child, LeakedScope, Limit, Ref, StrayCancellation, actor, child, one_for_one
 from trouper.lanes import hygiene
@@ -194,14 +195,14 @@ def test_who_cancels_a_task_is_a_timeout_a_task_group_or_nobody_in_particular() 
         timeout, group = asyncio.timeout(0), asyncio.TaskGroup()
         with pytest.raises(TimeoutError):
             async with timeout:
-                await asyncio.sleep(100)
+                await wait_for_ever()
         with pytest.raises(ExceptionGroup):  # noqa: PT012 - a block in a block
             async with group:
                 group.create_task(failing())
-                await asyncio.sleep(100)
+                await wait_for_ever()
         asyncio.get_running_loop().call_soon(own_task().cancel)
         with pytest.raises(asyncio.CancelledError):
-            await asyncio.sleep(100)
+            await wait_for_ever()
         assert [scope for scope, _ in found] == [timeout, group, None]
         assert [type(error) for _, error in found] == [type(None), ValueError, type(None)]
 
@@ -338,12 +339,12 @@ async def suspend_cancel_and_return(_: object) -> None:
 
 async def cancel_and_await(_: object) -> None:
     own_task().cancel()
-    await asyncio.sleep(100)
+    await wait_for_ever()
 
 
 async def cancelled_later(_: object) -> None:
     asyncio.get_running_loop().call_soon(own_task().cancel)
-    await asyncio.sleep(100)
+    await wait_for_ever()
 
 
 async def await_what_was_cancelled(_: object) -> None:
@@ -354,14 +355,14 @@ async def await_what_was_cancelled(_: object) -> None:
 
 async def open_timeout_and_await(_: object) -> None:
     await asyncio.timeout(0).__aenter__()
-    await asyncio.sleep(100)
+    await wait_for_ever()
 
 
 async def open_group_and_await(_: object) -> None:
     group = asyncio.TaskGroup()
     kept.append(await group.__aenter__())
     group.create_task(failing())
-    await asyncio.sleep(100)
+    await wait_for_ever()
 
 
 async def failing() -> None:
@@ -474,7 +475,7 @@ async def catch_a_failed_task(_: object) -> str:
     """Before Python 3.13 this leaves a cancellation counted."""
     try:
         async with asyncio.TaskGroup() as group:
-            group.create_task(asyncio.sleep(100))
+            group.create_task(wait_for_ever())
             group.create_task(failing())
     except* ValueError:
         pass
