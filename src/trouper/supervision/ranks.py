@@ -62,10 +62,16 @@ class Ranks(Branch):
         return self.below(last)
 
     # -- how many ----------------------------------------------------------------------------------------------------
+    @property
+    def hiring(self) -> Dynamic | None:
+        """Its machine, as long as something may still be started."""
+        machine = self.machine
+        return machine if isinstance(machine, Dynamic) and not (machine.ending or self.world.stopping) else None
+
     def resize(self, size: int, ticket: Slot[Any]) -> None:
         """Have the first `size` run, and no others."""
-        machine = self.machine
-        if not isinstance(machine, Dynamic) or machine.ending or self.world.stopping:
+        machine = self.hiring
+        if machine is None:
             ticket.put(("shutting_down", None))
             return
         log.info("%s: resized from %d to %d workers", self.path, len(self.declared), size)

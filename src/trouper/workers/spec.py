@@ -132,8 +132,8 @@ def process(
             one, else 30.
         answer_within: seconds without a sign of life after which a process is killed; `math.inf` is never.
         spares: how many more processes are kept that have come up and wait for their part of the tree, so that a worker
-            which has died is replaced sooner, and `Daemon.scale` has more of them sooner. Each takes the memory of an
-            idle worker.
+            which has died is replaced sooner, and `Daemon.scale` has more of them sooner. Each has memory of
+            its own, as a worker has.
 
     Returns:
         A supervisor for a tree.

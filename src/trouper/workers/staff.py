@@ -109,12 +109,6 @@ class Staff(Ranks):
                     copies.put(cell.ref.box.popleft())
 
     @property
-    def leaving(self) -> bool:
-        """Whether nothing is to start any more."""
-        machine = self.machine
-        return not isinstance(machine, Dynamic) or machine.ending or self.world.stopping
-
-    @property
     def running(self) -> list[Worker]:
         return [node for node in self.nodes.values() if isinstance(node, Worker)]
 
@@ -202,7 +196,7 @@ class Staff(Ranks):
     def keep_spares(self) -> None:
         """Have processes wait for a place, unless others are on their way to theirs, or this ends."""
         busy = self.rolling or not all(body.up for one in self.running for body in one.bodies)
-        if not (busy or self.leaving):
+        if not busy and self.hiring is not None:
             self.control.start_task(self.launcher.keep, (self.spec.spares,), lambda *_: None)
 
     def ask_halt(self) -> None:
@@ -233,7 +227,7 @@ class Staff(Ranks):
     # -- one after the other -----------------------------------------------------------------------------------------
     def roll(self, ticket: Slot[Any]) -> None:
         """Replace each process by one from a fresh forkserver, one after the other; `Daemon.restart_rolling`."""
-        if self.leaving:
+        if self.hiring is None:
             ticket.put(("shutting_down", None))
         elif self.rolling:
             ticket.put(("restarting", None))

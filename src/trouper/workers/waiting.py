@@ -4,9 +4,8 @@ A switch of threads costs about as much as the way through the socket. So a thre
 wire, if nobody has, and sleeps in the sockets; what comes for others it hands on. What it waits for may come from
 elsewhere, too: it sleeps on a number that others ring, and a loop on all that it has.
 
-To sleep and be woken costs more than most answers take: tens of microseconds, and twice that where a processor with
-nothing to do is taken from the machine. So before it sleeps a thread stays awake for a moment, if that was of use
-lately: its `Vigil`.
+To sleep and be woken can cost more than the answer takes (`benchmarks/processes.py` shows both). So before it sleeps a
+thread stays awake for a moment, if that was of use lately: its `Vigil`.
 """
 
 from __future__ import annotations
